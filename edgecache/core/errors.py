@@ -1,0 +1,87 @@
+"""One tree of errors. Rule of this module: each says whose fault it is (its branch), which status
+the client gets (`status`), and what to do about it (`hint`, for the log and the command line).
+
+The message may reach the client, so it never holds the origin's words, a path or a secret;
+`hint` never reaches the client.
+"""
+
+
+class EdgecacheError(Exception):
+    status = 500
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(EdgecacheError):
+    """The operator's: every problem at once, one a line."""
+
+
+class ClientError(EdgecacheError):
+    """The client's."""
+
+    status = 400
+
+
+class BadTarget(ClientError):
+    """The request target does not name an object (400)."""
+
+
+class Forbidden(ClientError):
+    """Not public. Says nothing of whether the key exists (403)."""
+
+    status = 403
+
+
+class MethodNotAllowed(ClientError):
+    status = 405
+
+
+class NotFound(ClientError):
+    """The origin has no such object (404)."""
+
+    status = 404
+
+
+class RangeNotSatisfiable(ClientError):
+    """RFC 9110 §15.5.17; `complete_length` is for `Content-Range: bytes */N`."""
+
+    status = 416
+
+    def __init__(self, complete_length: int) -> None:
+        super().__init__(f"the object has {complete_length} bytes")
+        self.complete_length = complete_length
+
+
+class UpstreamError(EdgecacheError):
+    """The origin's or the network's: refused, reset, short, or an answer of no use (502)."""
+
+    status = 502
+
+
+class UpstreamDenied(UpstreamError):
+    """The origin refused our credentials: our configuration, never the client's 403."""
+
+
+class UpstreamTimeout(UpstreamError):
+    status = 504
+
+
+class UpstreamBusy(UpstreamError):
+    """The origin asks to slow down (429, 503), or our limits are reached; `retry_after` in seconds."""
+
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class VersionChanged(UpstreamError):
+    """The object was replaced while it was read. Before the headers: plan again. After: cut."""
+
+
+class StoreError(EdgecacheError):
+    """The disk's. Never reaches a client: the cache is passed by."""

@@ -1,0 +1,134 @@
+"""The values that every layer speaks of. Rule: frozen values, no behaviour but identity."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import NamedTuple
+
+
+class ObjectKey(NamedTuple):
+    """What a client asks for, resolved: the origin's name in the config and the key in its bucket.
+
+    A tuple rather than a dataclass, as SliceKey is: both are hashed on every hit.
+    """
+
+    origin: str
+    key: str
+
+
+class SliceKey(NamedTuple):
+    """One slice of one object version: `version` is `ObjectMeta.version`, `number` counts from 0."""
+
+    version: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ByteSpan:
+    """The half-open byte interval [start, stop). Inclusive positions live in header code only."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop:
+            raise ValueError(f"not a span: [{self.start}, {self.stop})")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectMeta:
+    """A stored response without its bytes: what RFC 9111's rules read, what names a version.
+
+    `etag` is always strong and quoted. Where the origin sends none, it is made from Last-Modified
+    and length, and `origin_etag` is "". `headers` are the end-to-end fields to pass on, lower-case
+    names, without the ones that have a field here. Times are seconds since the epoch by our clock,
+    but `date` and `last_modified`, which are the origin's.
+    """
+
+    key: ObjectKey
+    etag: str
+    origin_etag: str
+    length: int
+    last_modified: int | None
+    date: int | None
+    request_time: float
+    response_time: float
+    headers: tuple[tuple[str, str], ...]
+
+    @property
+    def version(self) -> str:
+        """32 hex digits naming (origin, key, ETag, complete length): what slices belong to."""
+        parts = (self.key.origin, self.key.key, self.etag, str(self.length))
+        return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+class Forward(StrEnum):
+    """Why a request went to the origin: the `fwd` values of RFC 9211 §2.2."""
+
+    BYPASS = "bypass"
+    METHOD = "method"
+    URI_MISS = "uri-miss"
+    VARY_MISS = "vary-miss"
+    MISS = "miss"
+    REQUEST = "request"
+    STALE = "stale"
+    PARTIAL = "partial"
+
+
+class NotStored(StrEnum):
+    """Why a response may not be stored."""
+
+    NO_STORE = "no-store"
+    PRIVATE = "private"
+    NO_VALIDATOR = "no-validator"
+    VARY = "vary"
+    STATUS = "status"
+    TOO_LARGE = "too-large"
+
+
+class Result(StrEnum):
+    """How a client's request was answered: the `result` label of metrics and of the access log."""
+
+    HIT = "hit"
+    PARTIAL = "partial"
+    MISS = "miss"
+    REVALIDATED = "revalidated"
+    BYPASS = "bypass"
+    ERROR = "error"
+
+
+class Source(StrEnum):
+    """Where a client's body bytes came from."""
+
+    CACHE = "cache"
+    FILL = "fill"
+    PASSTHROUGH = "passthrough"
+
+
+class Reason(StrEnum):
+    """Why a body byte was bought from the origin."""
+
+    DEMAND = "demand"
+    REVALIDATE = "revalidate"
+    PASSTHROUGH = "passthrough"
+
+
+class FillStatus(StrEnum):
+    """How a fill stands, and how it ended."""
+
+    FILLING = "filling"
+    DONE = "done"
+    ABANDONED = "abandoned"
+    FAILED = "failed"
+    VERSION_CHANGED = "version-changed"
+
+
+class Removal(StrEnum):
+    """Why a slice left the store."""
+
+    EVICTED = "evicted"
+    CORRUPT = "corrupt"
+    SUPERSEDED = "superseded"
