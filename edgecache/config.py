@@ -27,6 +27,7 @@ from edgecache.core.errors import ConfigError
 
 SIZE_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SIZE_UNITS |= {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+YEAR = 365 * 86400.0
 DURATION_UNITS = {
     "": 1.0,
     "ms": 0.001,

@@ -70,7 +70,7 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamBusy(UpstreamError):
-    """The origin asks to slow down (429, 503), or our limits are reached; `retry_after` in seconds."""
+    """The origin asks to slow down (429, 503), or our limits are reached; times in seconds."""
 
     status = 503
 

@@ -17,7 +17,7 @@ class ObjectKey(NamedTuple):
 
 
 class SliceKey(NamedTuple):
-    """One slice of one object version: `version` is `ObjectMeta.version`, `number` counts from 0."""
+    """One slice of one object version: `version` is `ObjectMeta.version`."""
 
     version: str
     number: int
