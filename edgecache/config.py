@@ -6,11 +6,12 @@ adapter is given only its own section.
 
 import os
 import re
+from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,46 +19,23 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from edgecache.config_file import read_file
 from edgecache.core.errors import ConfigError
+from edgecache.core.units import parse_duration, parse_size
 
-SIZE_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-SIZE_UNITS |= {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 YEAR = 365 * 86400.0
-DURATION_UNITS = {
-    "": 1.0,
-    "ms": 0.001,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-    "y": 31536e3,
-}
-
-
-def parse_size(value: object) -> object:
-    """`50GiB`, `512 MB` or a number of bytes -> bytes."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]*)", value.strip())
-    if match is None or match[2].upper() not in SIZE_UNITS:
-        raise ValueError("not a size: write it like 50GiB, 512MiB or 100000")
-    return int(float(match[1]) * SIZE_UNITS[match[2].upper()])
-
-
-def parse_duration(value: object) -> object:
-    """`1h`, `500ms`, `365d` or a number of seconds -> seconds."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([a-z]*)", value.strip())
-    if match is None or match[2] not in DURATION_UNITS:
-        raise ValueError("not a time: write it like 90s, 10m, 1h, 7d or 500ms")
-    return float(match[1]) * DURATION_UNITS[match[2]]
-
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
@@ -66,7 +44,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # hide_input: an error that escapes as a traceback must not show what may be a secret
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Listen(Section):
@@ -79,19 +58,40 @@ class Listen(Section):
     max_connections: int = Field(default=10_000, ge=1)
 
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
 class Admin(Section):
     host: str = "127.0.0.1"
     port: Port = 9180
-    token: SecretStr = SecretStr("")
+    token: SecretStr = Field(default=SecretStr(""), validate_default=True)
 
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if self.host not in LOOPBACK and not self.token.get_secret_value():
-            raise ValueError("a host other than loopback needs admin.token")
-        return self
+    @field_validator("token")
+    @classmethod
+    def _guards(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
+        if not re.fullmatch(r"[!-~]*", token.get_secret_value()):
+            raise ValueError("only visible ASCII characters fit into a header")
+        if not token.get_secret_value() and not is_loopback(info.data.get("host", "localhost")):
+            raise ValueError("empty, which only a loopback admin.host may have")
+        return token
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# Where a store's host holds its region: RunPod signs s3api-eu-ro-1.runpod.io as EU-RO-1; AWS,
+# Backblaze and Wasabi have s3.eu-west-1.example.com or s3-eu-west-1.
+RUNPOD_HOST = re.compile(r"s3api-([a-z0-9-]+)\.", re.I)
+S3_HOST = re.compile(r"s3[.-]([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.", re.I)
+
+
+def region_of(endpoint: str) -> str:
+    host = endpoint.partition("://")[2]
+    if match := RUNPOD_HOST.match(host):
+        return match[1].upper()
+    match = S3_HOST.match(host)
+    return match[1].lower() if match else "us-east-1"
 
 
 class Origin(Section):
@@ -99,7 +99,7 @@ class Origin(Section):
     region: str = ""
     bucket: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     access_key: str = ""
-    secret_key: SecretStr = SecretStr("")
+    secret_key: SecretStr = Field(default=SecretStr(""), validate_default=True)
     user_agent: str = Field(default="edgecache", pattern=r"^[ -~]+$")
     path_safe: str = Field(default="", pattern=r"^[!$&'()*+,:;=@]*$")
 
@@ -107,24 +107,32 @@ class Origin(Section):
     @classmethod
     def _is_base_url(cls, value: str) -> str:
         url = urlsplit(value)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        if "@" in url.netloc:
+            raise ValueError("credentials belong into access_key and secret_key")
+        if (
+            url.scheme not in ("http", "https")
+            or not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", url.netloc)
+            or not re.fullmatch(r"[A-Za-z0-9._~/-]*", url.path)
+            or url.query
+            or url.fragment
+        ):
             raise ValueError("not an endpoint: write it like https://s3api-eu-ro-1.runpod.io")
         return value.rstrip("/")
 
     @model_validator(mode="before")
     @classmethod
     def _default_region(cls, data: Any) -> Any:
-        """RunPod's region is in its host: s3api-eu-ro-1.runpod.io signs as EU-RO-1."""
         if isinstance(data, dict) and not data.get("region"):
-            match = re.match(r"https?://s3api-([a-z0-9-]+)\.", str(data.get("endpoint", "")), re.I)
-            return data | {"region": match[1].upper() if match else "us-east-1"}
+            return data | {"region": region_of(str(data.get("endpoint", "")))}
         return data
 
-    @model_validator(mode="after")
-    def _whole_credentials(self) -> Self:
-        if bool(self.access_key) != bool(self.secret_key.get_secret_value()):
+    @field_validator("secret_key")
+    @classmethod
+    def _whole_credentials(cls, secret_key: SecretStr, info: ValidationInfo) -> SecretStr:
+        given = bool(secret_key.get_secret_value())
+        if given != bool(info.data.get("access_key", given)):
             raise ValueError("access_key and secret_key belong together: one of them is empty")
-        return self
+        return secret_key
 
 
 class Route(Section):
@@ -137,7 +145,14 @@ class Route(Section):
 class Cache(Section):
     dir: Path = Path("cache")
     size: Size = Field(default=10 * 2**30, gt=0)
-    slice_size: Size = Field(default=2**20, ge=64 * 2**10, le=16 * 2**20)
+    slice_size: Size = Field(default=2**20, ge=64 * 2**10, le=16 * 2**20, validate_default=True)
+
+    @field_validator("slice_size")
+    @classmethod
+    def _fits(cls, slice_size: int, info: ValidationInfo) -> int:
+        if slice_size > info.data.get("size", slice_size):
+            raise ValueError("more than cache.size: nothing would ever be stored")
+        return slice_size
 
 
 class Freshness(Section):
@@ -148,10 +163,25 @@ class Freshness(Section):
 class Access(Section):
     public: tuple[str, ...] = ("outputs/",)
 
+    @field_validator("public")
+    @classmethod
+    def _are_key_prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [prefix for prefix in prefixes if prefix.startswith("/")]:
+            raise ValueError(f"keys do not begin with a slash, so nothing is under {wrong[0]!r}")
+        return prefixes
+
 
 class Cors(Section):
     allow_origins: tuple[str, ...] = ("*",)
     max_age: Duration = 86400.0
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+", origin):
+                raise ValueError(f"{origin!r} is not like https://app.example.com (or only '*')")
+        return origins
 
 
 class Fetch(Section):
@@ -159,8 +189,16 @@ class Fetch(Section):
     first_byte_timeout: Timeout = 110.0
     stall_timeout: Timeout = 30.0
     connections: int = Field(default=64, ge=1)
-    first_run: Size = Field(default=4 * 2**20, gt=0)
-    max_run: Size = Field(default=16 * 2**20, gt=0)
+    first_run: Size = Field(default=2**20, gt=0)
+    image_run: Size = Field(default=4 * 2**20, gt=0)
+    max_run: Size = Field(default=16 * 2**20, gt=0, validate_default=True)
+
+    @field_validator("max_run")
+    @classmethod
+    def _is_the_most(cls, max_run: int, info: ValidationInfo) -> int:
+        if max_run < max(info.data.get("first_run", 0), info.data.get("image_run", 0)):
+            raise ValueError("less than fetch.first_run or fetch.image_run")
+        return max_run
 
 
 class Costs(Section):
@@ -177,15 +215,32 @@ class Log(Section):
     access_file: str = "-"
 
 
+class Environment(EnvSettingsSource):
+    """EDGECACHE_*: what should be JSON and is not goes on as text, and fails at its own path."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+OriginName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]  # as in EDGECACHE_*
+
+
 class Config(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="EDGECACHE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix="EDGECACHE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     listen: Listen = Listen()
     admin: Admin = Admin()
-    origins: dict[str, Origin] = Field(min_length=1)
-    routes: tuple[Route, ...] = (Route(),)
+    origins: dict[OriginName, Origin] = Field(min_length=1)
+    routes: tuple[Route, ...] = Field(default=(Route(),), validate_default=True)
     cache: Cache = Cache()
     freshness: Freshness = Freshness()
     access: Access = Access()
@@ -203,31 +258,27 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return Environment(settings_cls), init_settings
 
     @field_validator("routes")
     @classmethod
-    def _distinct_paths(cls, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    def _reach_origins(cls, routes: tuple[Route, ...], info: ValidationInfo) -> tuple[Route, ...]:
+        """On the field, not the model: told also when another section is wrong."""
+        if not routes:
+            raise ValueError("without any, nothing is served")
         paths = [route.path for route in routes]
-        if twice := sorted({path for path in paths if paths.count(path) > 1}):
-            raise ValueError(f"the same path twice: {', '.join(twice)}")
-        return routes
-
-    @model_validator(mode="after")
-    def _routes_reach_origins(self) -> Self:
         problems = [
-            f"route {route.path}: no origin is named {route.origin!r}, only {sorted(self.origins)}"
-            for route in self.routes
-            if route.origin and route.origin not in self.origins
+            f"{path} is there twice" for path in sorted(set(paths)) if paths.count(path) > 1
         ]
-        problems += [
-            f"route {route.path}: several origins, so say which: origin: {' | '.join(self.origins)}"
-            for route in self.routes
-            if not route.origin and len(self.origins) > 1
-        ]
+        if names := list(info.data.get("origins", ())):
+            for route in routes:
+                if route.origin and route.origin not in names:
+                    problems.append(f"{route.path}: no origin is named {route.origin!r}")
+                if not route.origin and len(names) > 1:
+                    problems.append(f"{route.path}: say which origin: {', '.join(names)}")
         if problems:
             raise ValueError("; ".join(problems))
-        return self
+        return routes
 
 
 RUNPOD_VARIABLES = {
@@ -245,20 +296,24 @@ def load(path: Path | None = None) -> Config:
     :raises ConfigError: naming every problem, one a line.
     """
     file = find_file(path)
-    data = read_file(file) if file else {}
-    problems = unknown_variables()
-    if "origins" not in data and not any(
-        name.startswith("EDGECACHE_ORIGINS__") for name in os.environ
-    ):
-        data |= runpod_origin()
+    problems = unknown_variables()  # path -> rule: one problem a setting, the first found
+    data = read_file(file, Config.model_fields, problems) if file else {}
+    if "origins" not in data and not any(n.startswith("EDGECACHE_ORIGINS") for n in os.environ):
+        data |= runpod_origin(problems)
     try:
         config = Config(**data)
     except ValidationError as error:
-        problems += [describe(problem, file) for problem in error.errors()]
+        for problem in error.errors(include_url=False):
+            where = setting(problem["loc"])
+            if not (where == "origins" and problem["type"] == "missing" and problems):
+                problems.setdefault(where, describe(where, problem))
     else:
         if not problems:
             return config
-    raise ConfigError("\n".join(problems), hint="config.yaml explains every setting")
+    raise ConfigError(
+        "\n".join(f"{where}: {rule}" for where, rule in problems.items()),
+        hint=f"settings come from {file or 'no file'} and EDGECACHE_* variables",
+    )
 
 
 def find_file(path: Path | None) -> Path | None:
@@ -269,74 +324,53 @@ def find_file(path: Path | None) -> Path | None:
     return Path("config.yaml") if Path("config.yaml").is_file() else None
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected sections like `listen:`, found {type(data).__name__}")
-    problems: list[str] = []
-    expanded = {name: expand(value, str(name), problems) for name, value in (data or {}).items()}
-    if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
-    # An empty section (`cache:` with everything commented out) means its defaults.
-    return {name: value for name, value in expanded.items() if value is not None}
-
-
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-def expand(value: object, where: str, problems: list[str]) -> object:
-    """`${NAME}` and `${NAME:-default}` in every string; a missing NAME is a problem."""
-    match value:
-        case dict():
-            return {k: expand(v, f"{where}.{k}", problems) for k, v in value.items()}
-        case list():
-            return [expand(item, f"{where}[{n}]", problems) for n, item in enumerate(value)]
-        case str():
-            for name, default in VARIABLE.findall(value):
-                if name not in os.environ and not default:
-                    problems.append(f"{where}: the environment has no {name}")
-            return VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2] or "", value)
-        case _:
-            return value
-
-
-def runpod_origin() -> dict[str, Any]:
+def runpod_origin(problems: dict[str, str]) -> dict[str, Any]:
     """The one origin that RUNPOD_S3_* describe, if any of them is set."""
     found = {field: os.environ.get(name, "") for field, name in RUNPOD_VARIABLES.items()}
     if not any(found.values()):
         return {}
     missing = [RUNPOD_VARIABLES[f] for f, value in found.items() if not value and f != "region"]
-    if missing:
-        raise ConfigError("\n".join(f"{name}: not set" for name in missing))
-    return {"origins": {"runpod": found}}
+    problems |= dict.fromkeys(missing, "not set, and there is no other origin")
+    return {} if missing else {"origins": {"runpod": found}}
 
 
-def unknown_variables() -> list[str]:
+def unknown_variables() -> dict[str, str]:
     sections = {name.upper() for name in Config.model_fields}
-    return [
-        f"{name}: there is no such setting"
+    return {
+        name: "there is no such setting"
         for name in sorted(os.environ)
         if name.startswith("EDGECACHE_")
         and name != "EDGECACHE_CONFIG"
         and name.removeprefix("EDGECACHE_").split("__")[0] not in sections
-    ]
+    }
 
 
-def describe(problem: Any, file: Path | None) -> str:
-    """One problem as `path: value: rule`. Secrets are never shown."""
-    where = ".".join(str(part) for part in problem["loc"]) or str(file or "config")
+def setting(loc: tuple[str | int, ...]) -> str:
+    """pydantic's path as config.yaml has it: `routes[0].path`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
+    return "".join(part for part in parts if part != ".[key]").removeprefix(".") or "config"
+
+
+RULES = {
+    "extra_forbidden": "there is no such setting",
+    "missing": "required",
+    "dict_type": "expected settings of its own below it",
+    "model_type": "expected settings of its own below it",
+    "tuple_type": 'not a list: write it like ["a", "b"]',
+}
+SECRET = re.compile("key|token|secret|pass", re.I)
+
+
+def describe(where: str, problem: Mapping[str, Any]) -> str:
+    """`value: rule`, without the value where it is, or may hold, a secret."""
     if problem["type"] == "missing" and where == "origins":
         return (
-            "origins: no origin is configured; write it in config.yaml, or set RUNPOD_S3_ENDPOINT, "
+            "no origin is configured; write it in config.yaml, or set RUNPOD_S3_ENDPOINT, "
             "RUNPOD_S3_BUCKET_NAME, RUNPOD_S3_ACCESS_KEY and RUNPOD_S3_SECRET_KEY"
         )
-    rule = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
-    if isinstance(value, str | int | float) and not re.search("key|token", where):
-        return f"{where}: {value!r}: {rule}"
-    return f"{where}: {rule}"
+    rule = RULES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    shown = isinstance(value, str | int | float) and not SECRET.search(where)
+    if not shown or problem["type"] in RULES or re.search("[@?]", str(value)):
+        return str(rule)
+    return f"{value!r:.80}: {rule}"

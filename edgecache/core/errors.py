@@ -13,6 +13,7 @@ class EdgecacheError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.forward_status = 0  # what the origin answered with, 0: it was not asked, or silent
 
 
 class ConfigError(EdgecacheError):

@@ -1,0 +1,90 @@
+"""What is known of objects: the index in memory over the rows in the store."""
+
+from collections.abc import Callable
+
+from edgecache.core.index import (
+    Index,
+    Known,
+    Missing,
+    Route,
+    StoredResponse,
+    Uncacheable,
+    stored_response,
+)
+from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta
+from edgecache.core.ranges import slices_of
+from edgecache.metrics import Metrics
+from edgecache.store import SliceStore
+from edgecache.tasks import Tasks
+
+
+class Catalog:
+    def __init__(
+        self,
+        store: SliceStore,
+        tasks: Tasks,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+        slice_size: int,
+    ) -> None:
+        self.clock = clock
+        self._index = Index()
+        self._store = store
+        self._tasks = tasks
+        self._metrics = metrics
+        self._slice_size = slice_size
+
+    async def get(self, key: ObjectKey, route: Route) -> Known | None:
+        known = self._index.get(key, self.clock())
+        if known is not None:
+            return known
+        meta = await self._store.load_meta(key)
+        if meta is None or (known := self._index.get(key, self.clock())) is not None:
+            return known  # known by now: an answer of the origin came while the row was read
+        stored = stored_response(meta, route)
+        self._index.put(key, stored)
+        return stored
+
+    def hit(self, key: ObjectKey) -> StoredResponse | None:
+        """The fresh stored response if memory has it: the hot path's question."""
+        now = self.clock()
+        known = self._index.get(key, now)
+        return known if isinstance(known, StoredResponse) and known.is_fresh(now) else None
+
+    def put(self, meta: ObjectMeta, route: Route) -> StoredResponse:
+        """What the origin just said of an object; an older version of it is superseded."""
+        stored = stored_response(meta, route)
+        known = self._index.get(meta.key, self.clock())
+        if isinstance(known, StoredResponse) and known.version != stored.version:
+            self._supersede(known, "revalidate")
+        self._index.put(meta.key, stored)
+        self._tasks.spawn(self._store.save_meta(meta), name="save-meta")
+        return stored
+
+    def missing(self, key: ObjectKey, lifetime: float) -> None:
+        self._drop(key)
+        if lifetime > 0:
+            self._index.put(key, Missing(self.clock() + lifetime))
+
+    def uncacheable(self, key: ObjectKey, lifetime: float) -> None:
+        self._drop(key)
+        self._index.put(key, Uncacheable(self.clock() + lifetime))
+
+    def replaced(self, stored: StoredResponse) -> None:
+        """The origin no longer has this version: the next request asks it anew."""
+        known = self._index.get(stored.meta.key, self.clock())
+        if isinstance(known, StoredResponse) and known.version == stored.version:
+            self._drop(stored.meta.key)
+
+    def _drop(self, key: ObjectKey) -> None:
+        known = self._index.get(key, self.clock())
+        if isinstance(known, StoredResponse):
+            self._supersede(known, "slice")
+            self._tasks.spawn(self._store.remove_meta(key), name="remove-meta")
+        self._index.forget(key)
+
+    def _supersede(self, stored: StoredResponse, where: str) -> None:
+        self._metrics.version_changes.labels(where).inc()
+        span = ByteSpan(0, stored.meta.length)
+        self._store.supersede(stored.version, slices_of(span, self._slice_size))

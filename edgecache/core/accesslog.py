@@ -1,0 +1,142 @@
+"""The line that the access log gets for each request.
+
+Rule of this module: whatever a client sent, it is one line of printable ASCII, bounded in length,
+and without a query, where signatures live. Names and order of the JSON fields are stable.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+PLAIN = re.compile(r"[ !#-\[\]-~]*")  # stands in a JSON string as it is
+COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps would build one for every line
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# How long a field may get, escaped: all of them together stay under 4 KiB, the size up to which
+# the writes of several processes to one pipe do not mix.
+LIMITS = {
+    "client": 64,
+    "method": 32,
+    "path": 1536,
+    "range": 128,
+    "cache_status": 256,
+    "result": 32,
+    "referer": 512,
+    "user_agent": 512,
+    "request_id": 64,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessEntry:
+    """One answered request, as it came: `path` is the raw target, and a field that the request
+    did not have is "". Times are in seconds, `time` since the epoch."""
+
+    time: float
+    client: str
+    method: str
+    path: str
+    status: int
+    bytes: int
+    range: str
+    duration: float
+    time_to_first_byte: float
+    cache_status: str
+    result: str
+    referer: str
+    user_agent: str
+    request_id: str
+
+
+def format_json(entry: AccessEntry) -> str:
+    texts = _texts(entry)
+    record = {
+        "time": _iso_8601(entry.time),
+        "client": texts["client"],
+        "method": texts["method"],
+        "path": texts["path"],
+        "status": entry.status,
+        "bytes": entry.bytes,
+        "range": texts["range"],
+        "duration": round(entry.duration, 6),
+        "ttfb": round(entry.time_to_first_byte, 6),
+        "cache_status": texts["cache_status"],
+        "result": texts["result"],
+        "referer": texts["referer"],
+        "user_agent": texts["user_agent"],
+        "request_id": texts["request_id"],
+    }
+    return _escape(record)
+
+
+def format_combined(entry: AccessEntry) -> str:
+    """NCSA combined format, then the Cache-Status in quotes. Escapes are JSON's, `"` is `\\"`."""
+    texts = {name: _escape(text)[1:-1] or "-" for name, text in _texts(entry).items()}
+    client = texts["client"].replace(" ", "\\u0020")
+    # The version decides nothing and is not in the entry, but readers of the format want one.
+    request = f"{texts['method']} {texts['path']} HTTP/1.1"
+    return (
+        f'{client} - - [{_clf_time(entry.time)}] "{request}" {entry.status} {entry.bytes or "-"} '
+        f'"{texts["referer"]}" "{texts["user_agent"]}" "{texts["cache_status"]}"'
+    )
+
+
+def _texts(entry: AccessEntry) -> dict[str, str]:
+    """What others had a say in, cut. A referring page's query may hold a signature as well."""
+    texts = {
+        "client": entry.client,
+        "method": entry.method,
+        "path": _without_query(entry.path),
+        "range": entry.range,
+        "cache_status": entry.cache_status,
+        "result": entry.result,
+        "referer": _without_query(entry.referer),
+        "user_agent": entry.user_agent,
+        "request_id": entry.request_id,
+    }
+    return {name: _cut(text, LIMITS[name]) for name, text in texts.items()}
+
+
+def _without_query(target: str) -> str:
+    return target.partition("?")[0].partition("#")[0]
+
+
+def _cut(text: str, limit: int) -> str:
+    """The longest start of `text` that takes at most `limit` characters once it is escaped."""
+    text = text[:limit]
+    if PLAIN.fullmatch(text):
+        return text
+    # A lone surrogate (a byte that was not UTF-8) would make JSON that strict readers refuse.
+    text = text.encode("utf-8", "backslashreplace").decode()
+    room = limit
+    for position, character in enumerate(text):
+        room -= _width(character)
+        if room < 0:
+            return text[:position]
+    return text
+
+
+def _width(character: str) -> int:
+    """How many characters it takes, escaped; for the short escapes (\\n) a little too many."""
+    if PLAIN.fullmatch(character):
+        return 1
+    if character in '"\\':
+        return 2
+    return 6 if character <= "\uffff" else 12  # \uXXXX, or two of them
+
+
+def _escape(value: str | dict[str, object]) -> str:
+    """Compact JSON in ASCII; DEL is the one control character that json leaves as it is."""
+    return COMPACT.encode(value).replace("\x7f", "\\u007f")
+
+
+def _iso_8601(when: float) -> str:
+    moment = datetime.fromtimestamp(when, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _clf_time(when: float) -> str:
+    """10/Oct/2000:13:55:36 +0000. Not strftime's %b, which speaks the operator's language."""
+    moment = datetime.fromtimestamp(when, UTC)
+    return f"{moment.day:02}/{MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000"

@@ -1,0 +1,45 @@
+"""The head of an answer, from the plan and the stored response. Rule: fields and lengths only."""
+
+from edgecache.core.index import StoredResponse
+from edgecache.core.plan import Plan
+from edgecache.core.ranges import format_content_range, parts_length
+
+Fields = list[tuple[str, str]]
+
+# These describe the body that a 304 or an error does not have (RFC 9110 §15.4.5).
+BODY_FIELDS = frozenset(
+    {"Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Accept-Ranges"}
+)
+
+
+def answer_fields(stored: StoredResponse, plan: Plan, boundary: str) -> Fields:
+    """All but Age, Cache-Status, CORS and Content-Length."""
+    match plan.status:
+        case 200:
+            return list(stored.fields)
+        case 206 if len(plan.spans) == 1:
+            content_range = format_content_range(plan.spans[0], stored.meta.length)
+            return [*stored.fields, ("Content-Range", content_range)]
+        case 206:
+            multipart = ("Content-Type", f"multipart/byteranges; boundary={boundary}")
+            return [multipart, *without(stored.fields, frozenset({"Content-Type"}))]
+        case 416:
+            fields = without(stored.fields, BODY_FIELDS)
+            return [*fields, ("Content-Range", f"bytes */{stored.meta.length}")]
+        case _:
+            return without(stored.fields, BODY_FIELDS)
+
+
+def without(fields: tuple[tuple[str, str], ...], names: frozenset[str]) -> Fields:
+    return [pair for pair in fields if pair[0] not in names]
+
+
+def body_length(stored: StoredResponse, plan: Plan, boundary: str) -> int | None:
+    """Content-Length, None for a 304, which has no body to describe."""
+    match plan.spans:
+        case ():
+            return None if plan.status == 304 else 0
+        case (span,):
+            return len(span)
+        case spans:
+            return parts_length(boundary, stored.content_type, spans, stored.meta.length)

@@ -1,0 +1,145 @@
+"""What is known of each object, in memory and bounded. Rule: no I/O; times are given.
+
+The rows on disk are the store's; this holds the objects lately asked for, ready to answer with.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from edgecache.core.freshness import (
+    browser_cache_control,
+    corrected_initial_age,
+    current_age,
+    lifetime,
+)
+from edgecache.core.media_types import content_type, is_active
+from edgecache.core.model import ObjectKey, ObjectMeta
+from edgecache.core.reply import NotModified, join_fields, kept_fields
+from edgecache.core.validators import format_http_date, parse_http_date
+
+# Objects in memory: about 3 kB each. The others are read from the store when they are asked for.
+OBJECTS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The settings that hold for one path prefix; `label` names it in metrics."""
+
+    label: str
+    ttl: float
+    browser_ttl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """An object's metadata with all that does not change from answer to answer worked out."""
+
+    meta: ObjectMeta
+    version: str
+    lifetime: float
+    initial_age: float
+    content_type: str
+    fields: tuple[tuple[str, str], ...]
+
+    def age(self, now: float) -> float:
+        return current_age(self.initial_age, self.meta.response_time, now)
+
+    def is_fresh(self, now: float) -> bool:
+        return self.lifetime > self.age(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The origin has no such object: good until `until` (negative caching, RFC 9111 §4)."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Uncacheable:
+    """The last answer could not be stored: do not queue clients behind one another for it."""
+
+    until: float
+
+
+Known = StoredResponse | Missing | Uncacheable
+
+
+def stored_response(meta: ObjectMeta, route: Route) -> StoredResponse:
+    fields = join_fields(meta.headers)
+    kind = content_type(meta.key.key, fields.get("content-type", ""))
+    answer = {
+        "Content-Type": kind,
+        "Date": format_http_date(meta.date if meta.date is not None else meta.response_time),
+        "Cache-Control": "no-cache",
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    if meta.etag:
+        answer["ETag"] = meta.etag
+    # Without a validator nobody could notice a change, so a browser asks each time.
+    if meta.etag or "cache-control" in fields:
+        answer["Cache-Control"] = browser_cache_control(fields, route.browser_ttl)
+    if meta.last_modified is not None:
+        answer["Last-Modified"] = format_http_date(meta.last_modified)
+    if is_active(kind):  # an upload must not run script on the media host
+        answer["Content-Security-Policy"] = "sandbox; default-src 'self' data:; script-src 'none'"
+    own = {"content-type", "cache-control", "cdn-cache-control", "age"}
+    passed = tuple((name.title(), value) for name, value in meta.headers if name not in own)
+    return StoredResponse(
+        meta=meta,
+        version=meta.version,
+        lifetime=lifetime(
+            fields, date=meta.date, response_time=meta.response_time, default_ttl=route.ttl
+        ),
+        initial_age=corrected_initial_age(
+            fields,
+            date=meta.date,
+            request_time=meta.request_time,
+            response_time=meta.response_time,
+        ),
+        content_type=kind,
+        fields=tuple(answer.items()) + passed,
+    )
+
+
+def freshened(meta: ObjectMeta, not_modified: NotModified) -> ObjectMeta:
+    """`meta` after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name."""
+    newer = kept_fields(not_modified.fields.items())
+    replaced = {name for name, _ in newer} | {"age"}
+    return replace(
+        meta,
+        headers=tuple(pair for pair in meta.headers if pair[0] not in replaced) + newer,
+        date=parse_http_date(not_modified.fields.get("date", "")),
+        request_time=not_modified.request_time,
+        response_time=not_modified.response_time,
+    )
+
+
+class Index:
+    def __init__(self, limit: int = OBJECTS) -> None:
+        self._limit = limit
+        self._known: OrderedDict[ObjectKey, Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: ObjectKey, now: float) -> Known | None:
+        known = self._known.get(key)
+        if known is None:
+            return None
+        if not isinstance(known, StoredResponse) and known.until <= now:
+            del self._known[key]
+            return None
+        self._known.move_to_end(key)
+        return known
+
+    def put(self, key: ObjectKey, known: Known) -> None:
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+    def forget(self, key: ObjectKey) -> None:
+        self._known.pop(key, None)

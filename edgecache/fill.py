@@ -1,0 +1,242 @@
+"""Fetches from the origin into slices, each with any number of readers.
+
+Rules of this module: a fill owns its task, so no reader's end takes it down; it is never more
+than one slice ahead of its foremost reader; once nobody wants more, it ends with the slice in
+flight.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from edgecache.core.errors import EdgecacheError, UpstreamError, VersionChanged
+from edgecache.core.model import FillStatus, ObjectMeta, SliceKey
+from edgecache.core.ranges import slice_span
+from edgecache.tasks import Tasks
+
+# A reader slower than a slice in this time gives the origin's connection back, and asks anew later.
+PAUSE_LIMIT = 10.0
+# What a reader is handed at a time: enough to amortise a write, little for a client that stalls.
+PIECE = 2**18
+
+
+class Source(Protocol):
+    """The body of one origin answer."""
+
+    async def read(self) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+# Gives the body and the whole slices in it, which may be more than were asked for.
+Ask = Callable[[], Awaitable[tuple[Source, range]]]
+Sink = Callable[[SliceKey, ObjectMeta, bytearray], Awaitable[bool]]
+
+
+class SliceBuffer:
+    """The bytes of one slice as they come in. Lives while the fill or a reader holds it."""
+
+    __slots__ = ("_arrived", "_data", "_error", "_filled", "length")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._filled = 0
+        self._data = bytearray()
+        self._error: EdgecacheError | None = None
+        self._arrived: asyncio.Future[None] | None = None
+
+    def feed(self, data: memoryview) -> memoryview:
+        """Takes what belongs to this slice; what is left belongs to the next."""
+        if not self._data:
+            self._data = bytearray(self.length)
+        taken = data[: self.length - self._filled]
+        self._data[self._filled : self._filled + len(taken)] = taken
+        self._filled += len(taken)
+        self._wake()
+        return data[len(taken) :]
+
+    @property
+    def complete(self) -> bool:
+        return self._filled == self.length
+
+    @property
+    def data(self) -> bytearray:
+        return self._data
+
+    def fail(self, error: EdgecacheError) -> None:
+        if not self.complete:
+            self._error = error
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set_result(None)
+            self._arrived = None
+
+    async def wait(self, start: int, stop: int) -> memoryview:
+        """The bytes from `start`, as many as are there, but at most to `stop` and at most a piece.
+
+        :raises EdgecacheError: the fill ended before there were any.
+        """
+        while self._filled <= start:
+            if self._error is not None:
+                raise self._error
+            if self._arrived is None:
+                self._arrived = asyncio.get_running_loop().create_future()
+            # shield: one reader's cancellation must not end the wait of the others.
+            await asyncio.shield(self._arrived)
+        return memoryview(self._data)[start : min(self._filled, stop, start + PIECE)]
+
+
+class Fill:
+    """One origin answer on its way into a run of slices of one version."""
+
+    def __init__(self, meta: ObjectMeta, numbers: range, slice_size: int) -> None:
+        self.meta = meta
+        self.version = meta.version
+        self.numbers = numbers
+        self.status = FillStatus.FILLING
+        self._slice_size = slice_size
+        self._front = numbers.start
+        self._demands: dict[object, int] = {}
+        self._changed = asyncio.Event()
+        self._buffers: dict[int, SliceBuffer] = {}
+        self._widen(numbers)
+
+    def __repr__(self) -> str:
+        run = f"{self.numbers.start}-{self.numbers.stop - 1}"
+        return f"<Fill {self.meta.key.key} {run} {self.status} readers={len(self._demands)}>"
+
+    def covers(self, number: int) -> bool:
+        return number in self._buffers
+
+    @contextmanager
+    def reader(self, stop: int) -> Iterator[None]:
+        """Counts a reader in, who wants slices below `stop`."""
+        token = object()
+        self._demands[token] = stop
+        self._changed.set()
+        try:
+            yield
+        finally:
+            del self._demands[token]
+            self._changed.set()
+
+    def take(self, number: int) -> SliceBuffer:
+        """The buffer of a slice that the fill covers. Moves the front."""
+        if number > self._front:
+            self._front = number
+            self._changed.set()
+        return self._buffers[number]
+
+    async def run(self, ask: Ask, sink: Sink, tasks: Tasks) -> None:
+        source: Source | None = None
+        storing: asyncio.Task[None] | None = None
+        try:
+            source, numbers = await ask()
+            self._widen(numbers)
+            rest = memoryview(b"")
+            for number in numbers:
+                if not await self._wanted(number):
+                    self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
+                    return
+                buffer = self._buffers[number]
+                rest = await _receive(source, buffer, rest)
+                if storing is not None:
+                    await storing  # at most one slice is on its way to the disk
+                storing = tasks.spawn(self._store(number, buffer, sink), name="store-slice")
+            self.status = FillStatus.DONE
+        except VersionChanged as error:
+            self._end(FillStatus.VERSION_CHANGED, error)
+        except EdgecacheError as error:
+            self._end(FillStatus.FAILED, error)
+        except BaseException:
+            self._end(FillStatus.FAILED, UpstreamError("the fill was stopped"))
+            raise
+        finally:
+            if source is not None:
+                source.close()
+            if storing is not None:
+                with suppress(asyncio.CancelledError):
+                    await storing
+
+    async def _wanted(self, number: int) -> bool:
+        """Whether to go on with slice `number`; waits while it is too far ahead of the readers."""
+        while number > self.numbers.start:
+            if number >= max(self._demands.values(), default=0):
+                return False
+            if number <= self._front + 1:
+                return True
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(PAUSE_LIMIT):
+                    await self._changed.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    async def _store(self, number: int, buffer: SliceBuffer, sink: Sink) -> None:
+        try:
+            await sink(SliceKey(self.version, number), self.meta, buffer.data)
+        finally:
+            self._buffers.pop(number, None)
+
+    def _widen(self, numbers: range) -> None:
+        """An origin that ignores Range sends everything: all slices of it are kept."""
+        for number in numbers:
+            if number not in self._buffers:
+                span = slice_span(number, self._slice_size, self.meta.length)
+                self._buffers[number] = SliceBuffer(len(span))
+
+    def _end(self, status: FillStatus, error: EdgecacheError) -> None:
+        self.status = status
+        for number, buffer in tuple(self._buffers.items()):
+            buffer.fail(error)
+            if not buffer.complete:  # complete ones are on their way to the store
+                del self._buffers[number]
+
+
+async def _receive(source: Source, buffer: SliceBuffer, rest: memoryview) -> memoryview:
+    """Fills `buffer` from `rest` and the source; returns what came beyond it."""
+    if rest:
+        rest = buffer.feed(rest)
+    while not buffer.complete:
+        data = await source.read()
+        if not data:
+            raise UpstreamError("the origin's body ended early")
+        rest = buffer.feed(memoryview(data))
+    return rest
+
+
+class FillTable:
+    """The running fills, by version. One origin read of a slice at a time."""
+
+    def __init__(self, tasks: Tasks, *, on_end: Callable[[FillStatus], None]) -> None:
+        self._tasks = tasks
+        self._on_end = on_end
+        self._fills: dict[str, list[Fill]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(fills) for fills in self._fills.values())
+
+    def find(self, version: str, number: int) -> Fill | None:
+        for fill in self._fills.get(version, ()):
+            if fill.covers(number):
+                return fill
+        return None
+
+    def start(self, fill: Fill, ask: Ask, sink: Sink) -> Fill:
+        self._fills.setdefault(fill.version, []).append(fill)
+        self._tasks.spawn(self._run(fill, ask, sink), name=f"fill {fill.meta.key.key[:80]}")
+        return fill
+
+    async def _run(self, fill: Fill, ask: Ask, sink: Sink) -> None:
+        try:
+            await fill.run(ask, sink, self._tasks)
+        finally:
+            fills = self._fills[fill.version]
+            fills.remove(fill)
+            if not fills:
+                del self._fills[fill.version]
+            self._on_end(fill.status)

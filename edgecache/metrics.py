@@ -1,0 +1,163 @@
+"""Every metric: name, type, help, labels. Rule: labels are bounded, never a key or a path."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from edgecache import __version__
+from edgecache.config import Costs
+from edgecache.core.model import FillStatus, Reason, Removal, Result, Source
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+GB = 1e9
+
+
+class Metrics:
+    """One registry a process. Label children of the hot path are looked up once and kept."""
+
+    def __init__(self, costs: Costs) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._costs = costs
+        self._served: dict[tuple[str, int, str, Result], Counter] = {}
+        self._timed: dict[tuple[str, Result], tuple[Histogram, Histogram]] = {}
+        self._given: dict[tuple[str, Source], Counter] = {}
+        self._requests = self._counter(
+            "http_requests", "Client requests", ("method", "code", "route", "result")
+        )
+        self._duration = self._histogram(
+            "http_request_duration_seconds", "Request to last byte", ("route", "result")
+        )
+        self._first_byte = self._histogram(
+            "http_time_to_first_byte_seconds", "Request to first byte", ("route", "result")
+        )
+        self.in_flight = self._gauge("http_requests_in_flight", "Requests being answered")
+        self.connections = self._gauge("http_connections", "Open client connections")
+        self.connections_refused = self._counter(
+            "http_connections_refused", "Connections over listen.max_connections"
+        )
+        self.bad_requests = self._counter("http_bad_requests", "Requests that are not HTTP")
+        self._client_bytes = self._counter(
+            "client_body_bytes", "Body bytes given to clients", ("route", "source")
+        )
+        self._origin_bytes = self._counter(
+            "origin_body_bytes", "Body bytes bought from the origin", ("route", "reason")
+        )
+        self._avoided = self._counter(
+            "cost_avoided_dollars", "Bytes that took no such path, times costs.*", ("path",)
+        )
+        self._incurred = self._counter(
+            "cost_incurred_dollars", "Bytes that took the path, times costs.*", ("path",)
+        )
+        self.origin_requests = self._counter(
+            "origin_requests", "Requests to the origin, failed ones included", ("op", "code_class")
+        )
+        self.origin_first_byte = self._histogram(
+            "origin_time_to_first_byte_seconds", "Origin request to its answer's head", ("op",)
+        )
+        self.origin_in_flight = self._gauge("origin_inflight", "Origin answers being read")
+        self.collapsed = self._counter(
+            "coalesced_requests", "Requests that shared another's origin read"
+        )
+        self.fills_active = self._gauge("fills_active", "Running fills")
+        self.fills = self._counter("fills", "Fills by how they ended", ("end",))
+        self.version_changes = self._counter(
+            "version_changes", "Objects seen replaced at the origin", ("where",)
+        )
+        self.evictions = self._counter("cache_evictions", "Slices removed", ("reason",))
+        self.evicted_bytes = self._counter("cache_evicted_bytes", "Bytes removed", ("reason",))
+        self.integrity_failures = self._counter(
+            "integrity_failures", "Slices that did not match their checksum or identity"
+        )
+        self.cache_size = self._gauge("cache_size_bytes", "Bytes on disk, index included")
+        self.cache_limit = self._gauge("cache_limit_bytes", "cache.size")
+        self.cache_slices = self._gauge("cache_slices", "Slices on disk")
+        self.disk_free = self._gauge(
+            "disk_free_bytes", "Free space of the file system of cache.dir"
+        )
+        self.access_log_dropped = self._counter(
+            "access_log_dropped_lines", "Lines that the log could not take in time"
+        )
+        self.ready = self._gauge("ready", "1 if /readyz says so")
+        self.build_info = self._gauge("build_info", "Always 1", ("version",))
+        self.build_info.labels(__version__).set(1)
+        self._start_families()
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"edgecache_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"edgecache_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
+        return Histogram(f"edgecache_{name}", text, labels, registry=self.registry, buckets=SECONDS)
+
+    def _start_families(self) -> None:
+        """Series that are there from the start: rates see their first event."""
+        for end in FillStatus:
+            if end is not FillStatus.FILLING:
+                self.fills.labels(end)
+        for reason in Removal:
+            self.evictions.labels(reason)
+            self.evicted_bytes.labels(reason)
+        for path in ("app_platform", "origin"):
+            self._avoided.labels(path)
+        for path in ("host", "origin"):
+            self._incurred.labels(path)
+
+    def served(
+        self, method: str, status: int, route: str, result: Result, seconds: float, first: float
+    ) -> None:
+        """One client request, ended."""
+        requests = self._served.get((method, status, route, result))
+        if requests is None:
+            requests = self._requests.labels(method, str(status), route, result)
+            self._served[method, status, route, result] = requests
+        requests.inc()
+        timed = self._timed.get((route, result))
+        if timed is None:
+            timed = (
+                self._duration.labels(route, result),
+                self._first_byte.labels(route, result),
+            )
+            self._timed[route, result] = timed
+        timed[0].observe(seconds)
+        timed[1].observe(first)
+
+    def gave(self, route: str, source: Source, count: int) -> None:
+        """`count` body bytes to a client: none of them took the app platform's way."""
+        given = self._given.get((route, source))
+        if given is None:
+            given = self._given[route, source] = self._client_bytes.labels(route, source)
+        given.inc(count)
+        self._avoided.labels("app_platform").inc(count * self._costs.app_platform / GB)
+        self._avoided.labels("origin").inc(count * self._costs.origin / GB)
+        self._incurred.labels("host").inc(count * self._costs.host / GB)
+
+    def bought(self, route: str, reason: Reason, count: int) -> None:
+        """`count` body bytes from the origin."""
+        self._origin_bytes.labels(route, reason).inc(count)
+        self._incurred.labels("origin").inc(count * self._costs.origin / GB)
+
+    def removed(self, reason: Removal, count: int) -> None:
+        self.evictions.labels(reason).inc()
+        self.evicted_bytes.labels(reason).inc(count)
+        if reason is Removal.CORRUPT:
+            self.integrity_failures.inc()
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of a family's samples that carry `labels`, for /api/stats."""
+        return sum(
+            sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+            if sample.name == f"edgecache_{name}" and labels.items() <= sample.labels.items()
+        )

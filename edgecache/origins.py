@@ -1,0 +1,86 @@
+"""The configured origins by name, with every request and byte counted once, where it is made."""
+
+import time
+from collections.abc import Mapping
+
+from edgecache.core.errors import ClientError, EdgecacheError
+from edgecache.core.index import Route
+from edgecache.core.model import ObjectKey, Reason
+from edgecache.core.ranges import RangeSpec
+from edgecache.core.reply import Found, NotModified
+from edgecache.metrics import Metrics
+from edgecache.upstream import Body, Upstream
+
+# So many failures in a row, with no success between, and the origin is taken for dead.
+DEAD_AFTER = 5
+
+
+class CountedBody:
+    """A body that tells the metrics what it costs."""
+
+    def __init__(self, body: Body, metrics: Metrics, route: Route, reason: Reason) -> None:
+        self._body = body
+        self._metrics = metrics
+        self._route = route
+        self._reason = reason
+        self._open = True
+        metrics.origin_in_flight.inc()
+
+    async def read(self) -> bytes:
+        data = await self._body.read()
+        self._metrics.bought(self._route.label, self._reason, len(data))
+        return data
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._metrics.origin_in_flight.dec()
+        self._body.close()
+
+
+class Origins:
+    def __init__(self, upstreams: Mapping[str, Upstream], metrics: Metrics) -> None:
+        self._upstreams = upstreams
+        self._metrics = metrics
+        self._failures = dict.fromkeys(upstreams, 0)
+
+    async def get(
+        self,
+        key: ObjectKey,
+        range_: RangeSpec | None,
+        *,
+        route: Route,
+        reason: Reason,
+        if_match: str = "",
+        if_none_match: str = "",
+    ) -> tuple[Found | NotModified, Body]:
+        """As `Upstream.get`, counted under `route` and `reason`."""
+        began = time.monotonic()
+        code_class = "error"
+        try:
+            found, body = await self._upstreams[key.origin].get(
+                key, range_, if_match=if_match, if_none_match=if_none_match
+            )
+            code_class = "2xx" if isinstance(found, Found) else "3xx"
+        except EdgecacheError as error:
+            if error.forward_status:
+                code_class = f"{error.forward_status // 100}xx"
+            self._note(key.origin, failed=not isinstance(error, ClientError))
+            raise
+        finally:
+            self._metrics.origin_requests.labels("get", code_class).inc()
+            self._metrics.origin_first_byte.labels("get").observe(time.monotonic() - began)
+        self._note(key.origin, failed=False)
+        return found, CountedBody(body, self._metrics, route, reason)
+
+    def _note(self, origin: str, *, failed: bool) -> None:
+        self._failures[origin] = self._failures[origin] + 1 if failed else 0
+
+    def trouble(self) -> str:
+        """Which origins are known dead, "" if none is."""
+        dead = [name for name, failures in self._failures.items() if failures >= DEAD_AFTER]
+        return f"origin failing: {', '.join(dead)}" if dead else ""
+
+    async def close(self) -> None:
+        for upstream in self._upstreams.values():
+            await upstream.close()

@@ -1,0 +1,36 @@
+"""What the web layer asks of the engine, and what it gets."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+
+from edgecache.core.index import Route
+from edgecache.core.model import ObjectKey, Result, Source
+from edgecache.store import Bytes
+
+Piece = tuple[Source, Bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRequest:
+    """A GET or HEAD of one object. `headers` is a case-insensitive mapping."""
+
+    method: str
+    key: ObjectKey
+    route: Route
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`length` is the body's, also of the one that a HEAD leaves out; None where there is none.
+
+    `first` and then `body` give the pieces: the first is there before the head is sent, so that an
+    origin that fails at once gets an honest status.
+    """
+
+    status: int
+    fields: list[tuple[str, str]]
+    length: int | None
+    result: Result
+    first: Piece | None = None
+    body: AsyncGenerator[Piece, None] | None = None

@@ -1,0 +1,170 @@
+"""The slices' files. Rule of this module: blocking calls only, files only; no index, no threads.
+
+A file is written under another name and gets its own when it is whole. One thread writes and
+unlinks; any may open.
+
+    v1-1048576/ab/   slices of one format and slice size, by the first digits of their version
+    writing          the slice being written
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from edgecache.core.model import ObjectMeta, SliceKey
+from edgecache.slice_format import FORMAT, Buffer, encode_header, header_length, verify
+
+BLOCK = 4096
+# What a slice takes in its folder and in the index, beside its blocks.
+ENTRY = 512
+# Kept free on the disk: without it SQLite could not even delete.
+HEADROOM = 2 * 2**20
+
+NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})-(0|[1-9][0-9]{0,9})")
+TREE = re.compile(r"v[0-9]+-[0-9]+")
+# An open that fails for one of these says nothing of the file.
+SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
+
+
+class WrongSlice(Exception):
+    """The file of a slice is missing, or it is not that slice."""
+
+
+def slice_cost(length: int) -> int:
+    """The disk space that a file of that length takes."""
+    return -(-length // BLOCK) * BLOCK + ENTRY
+
+
+class SliceFiles:
+    def __init__(self, directory: Path, slice_size: int) -> None:
+        self.folders = 0
+        self._directory = directory
+        self._slice_size = slice_size
+        self._tree = f"v{FORMAT}-{slice_size}"
+        self._writing = directory / "writing"
+
+    def prepare(self) -> None:
+        """Make the folder of this slice size, and drop what a crash left half written."""
+        self._writing.unlink(missing_ok=True)
+        tree = self._directory / self._tree
+        tree.mkdir(mode=0o700, exist_ok=True)
+        self.folders = 1 + len(names(tree))
+
+    def name(self, key: SliceKey) -> str:
+        """The file's path in the folder, and the key of its row."""
+        return f"{self._tree}/{key.version[:2]}/{key.version}-{key.number}"
+
+    def key(self, name: str) -> SliceKey | None:
+        """The slice that has that name, or None: it is not the name of one."""
+        if not name.startswith(self._tree + "/"):
+            return None
+        found = NAME.fullmatch(name, len(self._tree) + 1)
+        return SliceKey(found[1], int(found[2])) if found else None
+
+    def length(self, meta: ObjectMeta, data: Buffer) -> int:
+        """How long the file of a slice with that data is."""
+        return header_length(meta) + len(data)
+
+    def write(self, key: SliceKey, meta: ObjectMeta, data: Buffer) -> int:
+        """The file of `key`, whole or not at all; its length."""
+        parts = [encode_header(meta, key.number, self._slice_size, data), data]
+        length = sum(map(len, parts))
+        disk = os.statvfs(self._directory)
+        if disk.f_bavail * disk.f_frsize < length + HEADROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(self._writing, flags, 0o600)
+            try:
+                write_all(fd, parts)
+            finally:
+                os.close(fd)
+            self._give_name(self._directory / self.name(key))
+        except OSError:
+            with suppress(OSError):
+                self._writing.unlink()
+            raise
+        return length
+
+    def _give_name(self, path: Path) -> None:
+        try:
+            self._writing.rename(path)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folders += 1
+            self._writing.rename(path)
+
+    def unlink(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self._directory / name).unlink()
+
+    def open(self, key: SliceKey, meta: ObjectMeta) -> tuple[int, int, int]:
+        """A descriptor of the verified file, where its data starts, and the data's length.
+
+        :raises WrongSlice: it has to go.
+        :raises OSError: a shortage of descriptors or memory; the file may be right.
+        """
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(self._directory / self.name(key), flags)
+            try:
+                length = self._verify(fd, key, meta)
+            except BaseException:
+                os.close(fd)
+                raise
+        except OSError as error:
+            if error.errno in SHORTAGE:
+                raise
+            raise WrongSlice(error.strerror) from error
+        return fd, header_length(meta), length
+
+    def _verify(self, fd: int, key: SliceKey, meta: ObjectMeta) -> int:
+        base = header_length(meta)
+        length = min(self._slice_size, meta.length - key.number * self._slice_size)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != base + length:
+            raise WrongSlice("length")
+        if not verify(os.pread(fd, found.st_size, 0), meta, key.number, self._slice_size):
+            raise WrongSlice("content")
+        return length
+
+    def survey(self, known: Callable[[SliceKey], bool]) -> dict[str, int]:
+        """The names of all slice files that are not `known`, and what they take."""
+        orphans = {}
+        for name in self._all():
+            if (key := self.key(name)) is None or not known(key):
+                with suppress(FileNotFoundError):
+                    orphans[name] = slice_cost((self._directory / name).lstat().st_size)
+        return orphans
+
+    def _all(self) -> Iterator[str]:
+        """Slices of other formats and sizes too. Nothing else is ever touched."""
+        for tree in filter(TREE.fullmatch, names(self._directory)):
+            for shard in names(self._directory / tree):
+                for name in names(self._directory / tree / shard):
+                    if NAME.fullmatch(f"{shard}/{name}"):
+                        yield f"{tree}/{shard}/{name}"
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder, nothing if it is none. As a hundred thousand Paths it took a second."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def write_all(fd: int, parts: Iterable[Buffer]) -> None:
+    """A full disk shows as a short write first: only the next one fails."""
+    views = [memoryview(part) for part in parts]
+    while views:
+        written = os.writev(fd, views)
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if views:
+            views[0] = views[0][written:]

@@ -1,0 +1,247 @@
+"""The index: one row a slice, one row a stored response. diskcache's owner.
+
+Rule of this module: blocking calls only. One thread writes, one may read at the same time; both
+close their connection. An index that cannot be read is set aside, and an empty one takes its place.
+
+    cache.db*        the index
+    broken-1, -2     the index that could not be read last, and the one before it
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diskcache
+
+from edgecache.core.errors import StoreError
+from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
+from edgecache.meta_format import decode_meta, encode_meta
+from edgecache.slice_disk import MODE_FILE, MODE_TEXT, RowRefused, SliceDisk, SliceFile
+
+PAGE = 4096
+DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm")
+BROKEN = ("broken-1", "broken-2")
+MAX_META = 64 * 2**10
+
+# What fails for one of these may be sound itself: the disk is full, busy or ill.
+NOT_THE_INDEX = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+)
+LOST = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Rows(NamedTuple):
+    """What the index held when it was opened."""
+
+    slices: list[tuple[SliceKey, int]]  # with the lengths of their files, oldest first
+    versions: list[str]  # that have a stored response
+    refused: int  # rows that no version of this program wrote
+
+
+class SliceIndex:
+    def __init__(self, directory: Path, limit: int) -> None:
+        self._directory = directory
+        # The write-ahead log grows to that many pages before it is folded into the database.
+        self._log_pages = max(16, min(1000, limit // (16 * PAGE)))
+        self._cache: Any = None
+        self._outdated: list[Any] = []  # indexes set aside: the reader has yet to close them
+        self._undeleted: set[str] = set()
+        self.lost = False  # SQLite calls it malformed: `open` gives another, empty one
+
+    def open(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
+        """The rows, those that `slice_key` knows and the stored responses; the rest is deleted."""
+        try:
+            if self.lost:
+                self._set_aside()
+            try:
+                rows = self._open(slice_key)
+            except (sqlite3.Error, diskcache.Timeout, ValueError, TypeError, AttributeError) as error:
+                if code(error) in NOT_THE_INDEX:
+                    raise
+                self._set_aside()
+                rows = self._open(slice_key)
+        except (sqlite3.Error, diskcache.Timeout) as error:
+            raise self._failed(error) from error
+        self.lost = False
+        return rows
+
+    def _open(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
+        self._cache = diskcache.Cache(
+            self._directory,
+            timeout=5,
+            disk=SliceDisk,
+            eviction_policy="none",
+            cull_limit=0,
+            statistics=0,
+            tag_index=1,
+            sqlite_journal_mode="wal",
+            sqlite_synchronous=1,  # NORMAL: a power cut may cost the last rows, not the index
+            sqlite_cache_size=2048,
+            sqlite_mmap_size=0,
+            sqlite_wal_autocheckpoint=self._log_pages,
+            sqlite_journal_size_limit=self._log_pages * PAGE,
+        )
+        uri = (self._directory / DATABASE[0]).absolute().as_uri()
+        connection = sqlite3.connect(uri + "?mode=rw", uri=True)
+        try:
+            return load(connection, slice_key)
+        finally:
+            connection.close()
+
+    def _set_aside(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
+            self._outdated.append(self._cache)
+            self._cache = None
+        newest, oldest = (self._directory / name for name in BROKEN)
+        shutil.rmtree(oldest, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            newest.rename(oldest)
+        newest.mkdir(mode=0o700)
+        for name in DATABASE:
+            with suppress(FileNotFoundError):
+                (self._directory / name).rename(newest / name)
+        self._undeleted.clear()
+
+    def close(self) -> None:
+        """Close the calling thread's connections."""
+        for cache in (*self._outdated, self._cache):
+            if cache is not None:
+                cache.close()
+
+    def footprint(self) -> int:
+        """Bytes on disk, the indexes set aside included."""
+        files = [self._directory / name for name in DATABASE]
+        for name in BROKEN:
+            with suppress(OSError):
+                files += (self._directory / name).iterdir()
+        total = 0
+        for file in files:
+            with suppress(OSError):
+                total += -(-file.stat().st_size // PAGE) * PAGE
+        return total
+
+    # -- what the writing thread calls ---------------------------------------------------------
+
+    def add(self, name: str, length: int, *, gone: Iterable[str]) -> None:
+        """Rows of what is `gone` out, the row of `name` in, in one transaction."""
+        with self._transaction():
+            self._delete(gone)
+            # Should the commit fail, the row may be there all the same: it is one to delete.
+            self._undeleted.add(name)
+            self._cache.set(name, SliceFile(length))
+        self._undeleted.clear()
+
+    def remove(self, gone: Iterable[str]) -> None:
+        with self._transaction():
+            self._delete(gone)
+        self._undeleted.clear()
+
+    def _delete(self, names: Iterable[str]) -> None:
+        """Those, and those that could not be deleted before."""
+        self._undeleted.update(names)
+        for name in self._undeleted:
+            self._cache.delete(name)
+
+    def save_meta(self, meta: ObjectMeta) -> bool:
+        text = encode_meta(meta)
+        if len(text) > MAX_META:
+            return False
+        with self._transaction():
+            self._cache.set(meta_name(meta.key), text, tag=meta.version)
+        return True
+
+    def remove_meta(self, key: ObjectKey) -> None:
+        with self._transaction():
+            self._cache.delete(meta_name(key))
+
+    def forget(self, versions: Iterable[str]) -> None:
+        """Delete their stored responses."""
+        with self._transaction():
+            for version in versions:
+                self._cache.evict(version)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        if self._cache is None:
+            raise StoreError("the index is not open")
+        try:
+            with self._cache.transact():
+                yield
+        except (sqlite3.Error, diskcache.Timeout) as error:
+            with suppress(sqlite3.Error):
+                self._cache.close()  # and with it a transaction that could not be rolled back
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> StoreError:
+        self.lost = self.lost or code(error) in LOST
+        return StoreError(f"index: {first_cause(error)}")
+
+    # -- what the reading thread calls ---------------------------------------------------------
+
+    def load_meta(self, key: ObjectKey) -> ObjectMeta | None:
+        """:raises RowRefused: what is stored under that key has to go."""
+        if (cache := self._cache) is None:
+            return None
+        try:
+            text = cache.get(meta_name(key))
+        except (sqlite3.Error, diskcache.Timeout) as error:
+            raise StoreError(f"index: {first_cause(error)}") from error
+        if text is None:
+            return None
+        if (meta := decode_meta(text, key)) is None:
+            raise RowRefused("not a stored response of that key")
+        return meta
+
+
+def meta_name(key: ObjectKey) -> str:
+    """Keys hold no control characters, so no two of them get one name."""
+    return f"meta:{key.origin}\n{key.key}"
+
+
+def load(
+    connection: sqlite3.Connection, slice_key: Callable[[str], SliceKey | None]
+) -> Rows:
+    """All rows at once: a hundred thousand one by one, through diskcache, would take seconds."""
+    slices: list[tuple[SliceKey, int]] = []
+    versions: dict[str, str] = {}
+    useless: list[tuple[int]] = []
+    refused = 0
+    select = "SELECT rowid, key, raw, mode, size, tag FROM Cache ORDER BY rowid"
+    for rowid, name, raw, mode, size, tag in connection.execute(select):
+        ours = raw == 1 and type(name) is str
+        if ours and mode == MODE_FILE and type(size) is int:
+            if key := slice_key(name):
+                # One string a version, not one a slice.
+                version = versions.setdefault(key.version, key.version)
+                slices.append((SliceKey(version, key.number), size))
+            else:
+                useless.append((rowid,))  # of another slice size or format
+        elif ours and mode == MODE_TEXT and type(tag) is str:
+            versions.setdefault(tag, tag)
+        else:
+            useless.append((rowid,))
+            refused += 1
+    if useless:
+        with connection:
+            connection.executemany("DELETE FROM Cache WHERE rowid = ?", useless)
+    return Rows(slices, list(versions), refused)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """diskcache's Timeout, or a failed ROLLBACK, hides what SQLite said first."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def code(error: BaseException) -> int:
+    """SQLite's primary result code."""
+    return getattr(first_cause(error), "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

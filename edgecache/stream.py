@@ -1,0 +1,180 @@
+"""Bytes of one version, from the store where it has them, from fills where it has not."""
+
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+
+from edgecache.catalog import Catalog
+from edgecache.core.errors import NotFound, RangeNotSatisfiable, StoreError, VersionChanged
+from edgecache.core.index import Route, StoredResponse
+from edgecache.core.model import ByteSpan, Reason, SliceKey, Source
+from edgecache.core.plan import RunSizes
+from edgecache.core.ranges import IntRange, slice_span, slices_of
+from edgecache.core.reply import Found
+from edgecache.fill import PIECE, Fill, FillTable
+from edgecache.origins import Origins
+from edgecache.request import Piece
+from edgecache.store import Bytes, OpenSlice, SliceStore
+from edgecache.tasks import Tasks
+from edgecache.upstream import Body
+
+# A body this short is read to its end, so that the connection can be used again.
+DISCARD_LIMIT = 2**16
+
+
+class Streams:
+    def __init__(
+        self,
+        store: SliceStore,
+        fills: FillTable,
+        origins: Origins,
+        catalog: Catalog,
+        sizes: RunSizes,
+        tasks: Tasks,
+    ) -> None:
+        self._store = store
+        self._fills = fills
+        self._origins = origins
+        self._catalog = catalog
+        self.sizes = sizes
+        self._tasks = tasks
+
+    def missing(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> tuple[int, int]:
+        """(slices not on disk, slices in all) of what `spans` need."""
+        needed = [n for span in spans for n in slices_of(span, self.sizes.slice_size)]
+        absent = sum(not self._store.has(SliceKey(stored.version, n)) for n in needed)
+        return absent, len(needed)
+
+    def first_gap(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> IntRange | None:
+        """What to ask the origin for first, None if nothing is missing."""
+        for span in spans:
+            numbers = slices_of(span, self.sizes.slice_size)
+            window = self.sizes.window(stored.meta.key.key, span, stored.meta.length)
+            for number in numbers:
+                if self._is_absent(stored.version, number):
+                    run = self._bytes_of(stored, self._run(stored, number, numbers.stop, window))
+                    return IntRange(run.start, run.stop - 1)
+        return None
+
+    def adopt(self, stored: StoredResponse, found: Found, body: Body) -> None:
+        """Makes an answer that is already coming in the fill of its slices, or discards it."""
+        numbers = self._whole_slices(found)
+        gap = next((n for n in numbers if self._is_absent(stored.version, n)), None)
+        if gap is None or gap != numbers.start:
+            self._tasks.spawn(self._discard(found, body), name="discard")
+            return
+
+        async def ask() -> tuple[Body, range]:
+            return body, numbers
+
+        fill = Fill(stored.meta, numbers, self.sizes.slice_size)
+        self._fills.start(fill, ask, self._store.put)
+
+    async def pieces(
+        self, stored: StoredResponse, route: Route, span: ByteSpan
+    ) -> AsyncGenerator[Piece, None]:
+        """The bytes of `span`, in order.
+
+        :raises VersionChanged: the origin has another version now, and what is left is not here.
+        :raises UpstreamError: the origin failed.
+        """
+        numbers = slices_of(span, self.sizes.slice_size)
+        window = self.sizes.window(stored.meta.key.key, span, stored.meta.length)
+        attached: Fill | None = None
+        with ExitStack() as attachment:
+            for number in numbers:
+                whole = slice_span(number, self.sizes.slice_size, stored.meta.length)
+                start = max(span.start, whole.start) - whole.start
+                stop = min(span.stop, whole.stop) - whole.start
+                opened = await self._opened(stored, number)
+                while opened is not None and start < stop:
+                    data = await _read(opened, start, min(stop, start + PIECE))
+                    if data is None:
+                        break  # the disk failed under us: the origin has these bytes too
+                    yield Source.CACHE, data
+                    start += len(data)
+                if start == stop:
+                    continue
+                fill = self._fills.find(stored.version, number)
+                if fill is None:
+                    run = self._run(stored, number, numbers.stop, window)
+                    fill = self._fetch(stored, route, run)
+                    window = min(2 * window, self.sizes.max_run)
+                if fill is not attached:
+                    attachment.close()
+                    attachment.enter_context(fill.reader(numbers.stop))
+                    attached = fill
+                buffer = fill.take(number)
+                while start < stop:
+                    view = await buffer.wait(start, stop)
+                    yield Source.FILL, view
+                    start += len(view)
+
+    async def _opened(self, stored: StoredResponse, number: int) -> OpenSlice | None:
+        key = SliceKey(stored.version, number)
+        opened = self._store.opened(key)
+        if opened is None and self._store.has(key):
+            return await self._store.open(key, stored.meta)
+        return opened
+
+    def _fetch(self, stored: StoredResponse, route: Route, numbers: range) -> Fill:
+        span = self._bytes_of(stored, numbers)
+
+        async def ask() -> tuple[Body, range]:
+            try:
+                found, body = await self._origins.get(
+                    stored.meta.key,
+                    IntRange(span.start, span.stop - 1),
+                    route=route,
+                    reason=Reason.DEMAND,
+                    if_match=stored.meta.origin_etag,
+                )
+            except (VersionChanged, NotFound, RangeNotSatisfiable) as error:
+                self._catalog.replaced(stored)
+                raise VersionChanged("the object was replaced while it was read") from error
+            if not isinstance(found, Found) or found.meta.version != stored.version:
+                body.close()
+                self._catalog.replaced(stored)
+                raise VersionChanged("the object was replaced while it was read")
+            return body, self._whole_slices(found)
+
+        fill = Fill(stored.meta, numbers, self.sizes.slice_size)
+        return self._fills.start(fill, ask, self._store.put)
+
+    def _run(self, stored: StoredResponse, number: int, stop: int, window: int) -> range:
+        """The slices from `number` to fetch at once: up to what is there or on its way."""
+        last = min(stop, number + max(1, window // self.sizes.slice_size))
+        taken = (n for n in range(number + 1, last) if not self._is_absent(stored.version, n))
+        return range(number, next(taken, last))
+
+    def _is_absent(self, version: str, number: int) -> bool:
+        key = SliceKey(version, number)
+        return not self._store.has(key) and self._fills.find(version, number) is None
+
+    def _bytes_of(self, stored: StoredResponse, numbers: range) -> ByteSpan:
+        size = self.sizes.slice_size
+        return ByteSpan(numbers.start * size, min(numbers.stop * size, stored.meta.length))
+
+    def _whole_slices(self, found: Found) -> range:
+        """The slices that an answer's body holds to their last byte."""
+        size, span = self.sizes.slice_size, found.span
+        first = -(-span.start // size)
+        ended = span.stop == found.meta.length
+        return range(first, max(first, -(-span.stop // size) if ended else span.stop // size))
+
+    async def _discard(self, found: Found, body: Body) -> None:
+        try:
+            if len(found.span) <= DISCARD_LIMIT:
+                while await body.read():
+                    pass
+        finally:
+            body.close()
+
+
+async def _read(opened: OpenSlice, start: int, stop: int) -> Bytes | None:
+    data = opened.read_nowait(start, stop)
+    if data is not None:
+        return data
+    try:
+        return await opened.read(start, stop)
+    except StoreError:
+        return None

@@ -1,0 +1,199 @@
+"""The origin, over S3's HTTP. Rule of this module: a request is made of method, key and range
+only; nothing of a client's reaches the wire, and the signature covers exactly the wire's bytes.
+
+Only host, x-amz-content-sha256 and x-amz-date are signed; Range, If-*, Accept-Encoding and
+User-Agent are added after signing, because what stands before the store may rewrite them.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+from urllib.parse import quote
+
+import aiohttp
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from yarl import URL
+
+from edgecache.config import Fetch, Origin
+from edgecache.core.errors import EdgecacheError, UpstreamError, UpstreamTimeout
+from edgecache.core.model import ObjectKey
+from edgecache.core.ranges import RangeSpec
+from edgecache.core.reply import (
+    Asked,
+    Fields,
+    Found,
+    NotModified,
+    failure,
+    interpret,
+    join_fields,
+    wanted,
+)
+
+ERROR_BODY_LIMIT = 4096
+READ_BUFFER = 2**18
+
+
+class Body(Protocol):
+    """The bytes of one answer, once."""
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end. Never more in all than the span's length.
+
+        :raises UpstreamError: cut, reset; UpstreamTimeout: no progress for `stall_timeout`.
+        """
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end, drop it otherwise."""
+
+
+class Upstream(Protocol):
+    async def get(
+        self,
+        key: ObjectKey,
+        range_: RangeSpec | None,
+        *,
+        if_match: str = "",
+        if_none_match: str = "",
+    ) -> tuple[Found | NotModified, Body]:
+        """One GET.
+
+        :raises NotFound, RangeNotSatisfiable, VersionChanged (412), UpstreamError and below.
+        """
+
+    async def close(self) -> None: ...
+
+
+class HttpBody:
+    def __init__(self, response: aiohttp.ClientResponse, length: int, stall: float) -> None:
+        self._response = response
+        self._left = length
+        self._stall = stall
+
+    async def read(self) -> bytes:
+        if self._left == 0:
+            return b""
+        with mapped_errors("the origin stopped sending"):
+            async with asyncio.timeout(self._stall):
+                data = await self._response.content.readany()
+        if not data:
+            raise UpstreamError("the origin's body ended early")
+        if len(data) > self._left:  # more than it announced: neither is to be trusted
+            self._response.close()
+            data = data[: self._left]
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        if self._left == 0 and self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@contextmanager
+def mapped_errors(what: str) -> Iterator[None]:
+    """Turns aiohttp's and the system's errors into ours, once, at this edge."""
+    try:
+        yield
+    except EdgecacheError:
+        raise
+    except TimeoutError as error:
+        raise UpstreamTimeout(f"{what} in time") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise UpstreamError(what, hint=f"{type(error).__name__}: {error}"[:300]) from error
+
+
+class S3Upstream:
+    """GETs from one bucket, path style. Redirects are never followed: they would carry the keys."""
+
+    def __init__(self, origin: Origin, fetch: Fetch, *, clock: Callable[[], float]) -> None:
+        self._origin = origin
+        self._fetch = fetch
+        self._clock = clock
+        self._signer = signer(origin)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=fetch.connections, ttl_dns_cache=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=fetch.connect_timeout, sock_read=None
+            ),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def url_of(self, key: str) -> str:
+        path = quote(key, safe="/-_.~" + self._origin.path_safe)
+        return f"{self._origin.endpoint}/{self._origin.bucket}/{path}"
+
+    async def get(
+        self,
+        key: ObjectKey,
+        range_: RangeSpec | None,
+        *,
+        if_match: str = "",
+        if_none_match: str = "",
+    ) -> tuple[Found | NotModified, Body]:
+        url = self.url_of(key.key)
+        headers = self._signed(url) | {
+            "Accept-Encoding": "identity",  # compressed on the way, its length and ranges are lost
+            "User-Agent": self._origin.user_agent,
+        }
+        if range_ is not None:
+            headers["Range"] = wanted(range_)
+        if if_match and not if_match.startswith("W/"):  # a weak one never matches, RFC 9110 §13.1.1
+            headers["If-Match"] = if_match
+        if if_none_match:
+            headers["If-None-Match"] = if_none_match
+        asked = Asked(
+            key=key, range=range_, conditional=bool(if_none_match), request_time=self._clock()
+        )
+        with mapped_errors("the origin did not answer"):
+            async with asyncio.timeout(self._fetch.first_byte_timeout):
+                response = await self._session.get(
+                    URL(url, encoded=True), headers=headers, allow_redirects=False
+                )
+        try:
+            return await self._read_head(response, asked)
+        except BaseException:
+            response.close()
+            raise
+
+    def _signed(self, url: str) -> dict[str, str]:
+        if self._signer is None:
+            return {}
+        request = AWSRequest(method="GET", url=url)
+        self._signer.add_auth(request)
+        return dict(request.headers.items())
+
+    async def _read_head(
+        self, response: aiohttp.ClientResponse, asked: Asked
+    ) -> tuple[Found | NotModified, Body]:
+        fields = list(response.headers.items())
+        if response.status >= 400:
+            raise failure(response.status, join_fields(fields), await self._error_body(response))
+        found = interpret(response.status, fields, asked, response_time=self._clock())
+        length = len(found.span) if isinstance(found, Found) else 0
+        return found, HttpBody(response, length, self._fetch.stall_timeout)
+
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
+        with mapped_errors("the origin's error was cut off"):
+            async with asyncio.timeout(self._fetch.stall_timeout):
+                return await response.content.read(ERROR_BODY_LIMIT)
+
+
+def signer(origin: Origin) -> S3SigV4Auth | None:
+    """None: the origin is read without credentials."""
+    if not origin.access_key:
+        return None
+    credentials = Credentials(origin.access_key, origin.secret_key.get_secret_value())
+    return S3SigV4Auth(credentials, "s3", origin.region)
+
+
+__all__ = ["Body", "Fields", "Found", "NotModified", "S3Upstream", "Upstream"]

@@ -1,0 +1,1 @@
+"""aiohttp's server is imported here only."""

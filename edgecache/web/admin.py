@@ -1,0 +1,115 @@
+"""The admin port: metrics, health, figures. Rule: with a token set, only the probes are open."""
+
+import hmac
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from edgecache import __version__
+from edgecache.core.model import Result
+from edgecache.metrics import Metrics
+from edgecache.origins import Origins
+from edgecache.store import SliceStore
+
+OPEN = frozenset({"/healthz", "/readyz"})
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Admin:
+    def __init__(
+        self, metrics: Metrics, store: SliceStore, origins: Origins, *, cache_dir: Path, token: str
+    ) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._origins = origins
+        self._cache_dir = cache_dir
+        self._token = token.encode()
+        self._began = time.monotonic()
+        self.draining = False
+
+    def application(self) -> web.Application:
+        application = web.Application(middlewares=[self._guard])
+        application.add_routes(
+            [
+                web.get("/metrics", self._show_metrics),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/api/stats", self._stats),
+            ]
+        )
+        return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._token and request.path not in OPEN:
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, b"Bearer " + self._token):
+                return web.Response(
+                    status=401,
+                    text="this needs the admin token as a bearer token\n",
+                    headers={"WWW-Authenticate": 'Bearer realm="edgecache"'},
+                )
+        return await handler(request)
+
+    def trouble(self) -> list[str]:
+        """Why this server should get no new traffic; empty: it is ready."""
+        draining = "draining" if self.draining else ""
+        return [what for what in (self._store.trouble(), self._origins.trouble(), draining) if what]
+
+    def refresh(self) -> None:
+        """Gauges that are read rather than kept."""
+        self._metrics.cache_size.set(self._store.size)
+        self._metrics.cache_limit.set(self._store.limit)
+        self._metrics.cache_slices.set(self._store.slices)
+        self._metrics.ready.set(not self.trouble())
+        try:
+            self._metrics.disk_free.set(shutil.disk_usage(self._cache_dir).free)
+        except OSError:  # the folder is gone: /readyz says so
+            self._metrics.disk_free.set(0)
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        self.refresh()
+        return web.Response(
+            body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        trouble = self.trouble()
+        if trouble:
+            return web.Response(status=503, text="\n".join(trouble) + "\n")
+        return web.Response(text="ready\n")
+
+    async def _stats(self, _: web.Request) -> web.Response:
+        total = self._metrics.total
+        results = {r.value: int(total("http_requests_total", result=r)) for r in Result}
+        looked_up = sum(results[r] for r in ("hit", "partial", "miss", "revalidated"))
+        client, origin = total("client_body_bytes_total"), total("origin_body_bytes_total")
+        return web.json_response(
+            {
+                "version": __version__,
+                "uptime": round(time.monotonic() - self._began, 3),
+                "requests": results,
+                "hit_ratio": round(results["hit"] / looked_up, 4) if looked_up else None,
+                "bytes": {
+                    "client": int(client),
+                    "origin": int(origin),
+                    "saved": int(client - origin),
+                },
+                "dollars": {
+                    "avoided": round(total("cost_avoided_dollars_total"), 6),
+                    "incurred": round(total("cost_incurred_dollars_total"), 6),
+                },
+                "cache": {
+                    "size": self._store.size,
+                    "limit": self._store.limit,
+                    "slices": self._store.slices,
+                },
+            }
+        )

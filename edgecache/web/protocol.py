@@ -1,0 +1,141 @@
+"""aiohttp's connection handling with our limits: time for a request's head, number of connections.
+
+Rule of this module: whatever arrives that is not HTTP gets a short 4xx and one bounded log line.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import aiohttp.http_parser
+from aiohttp import web
+
+from edgecache.config import Listen
+from edgecache.core.errors import ConfigError
+from edgecache.metrics import Metrics
+
+log = logging.getLogger("edgecache.http")
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# A body that a GET should not have is read this long, then the connection is closed.
+LINGER = 2.0
+
+
+def require_c_parser() -> None:
+    """:raises ConfigError: aiohttp's Python parser is in use, which has a record of smuggling."""
+    if aiohttp.http_parser.HttpRequestParser is aiohttp.http_parser.HttpRequestParserPy:
+        raise ConfigError(
+            "aiohttp runs without its C parser",
+            hint="unset AIOHTTP_NO_EXTENSIONS, and install aiohttp from a wheel",
+        )
+
+
+def bare_answer(status: HTTPStatus, *fields: str) -> bytes:
+    """An answer for a connection that has no request to answer; the connection ends with it."""
+    text = f"{status.phrase}\n"
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Content-Type: text/plain",
+        f"Content-Length: {len(text)}",
+        "Connection: close",
+        *fields,
+        "",
+        text,
+    ]
+    return "\r\n".join(lines).encode()
+
+
+class Connection(web.RequestHandler):
+    """One client connection."""
+
+    __slots__ = ("_head_timer", "_limits", "_metrics")
+
+    def __init__(self, server: "HttpServer", limits: Listen, metrics: Metrics) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=limits.keepalive_timeout,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to switch it off
+            lingering_time=LINGER,
+            auto_decompress=False,
+        )
+        self._limits = limits
+        self._metrics = metrics
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._stop_head_timer()
+        elif self._head_timer is None and self._is_idle():
+            self._head_timer = self._loop.call_later(
+                self._limits.header_timeout, self._head_is_late
+            )
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def _is_idle(self) -> bool:
+        return self._current_request is None and not self._messages
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.transport is not None and self._is_idle():
+            self._metrics.bad_requests.inc()
+            log.info("request head not complete in time client=%s", self.peername)
+            self.transport.write(bare_answer(HTTPStatus.REQUEST_TIMEOUT))
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What the parser refused, or a handler let through; never a traceback to the client."""
+        if status < 500:
+            self._metrics.bad_requests.inc()
+            log.info("bad request client=%s reason=%.200r", request.remote, message or str(exc))
+        else:
+            log.error("request failed client=%s error=%r", request.remote, exc, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun: it can only be cut")
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
+        response.headers["Server"] = "edgecache"
+        response.force_close()
+        return response
+
+
+class Refusal(asyncio.Protocol):
+    """A connection above the limit: told to come back, and closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # what TCP always gives
+        transport.write(bare_answer(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1"))
+        transport.close()
+
+
+class HttpServer(web.Server):
+    """The low-level server: one handler for every request, no routing, no Application."""
+
+    def __init__(self, handler: Handler, limits: Listen, metrics: Metrics) -> None:
+        super().__init__(handler)
+        self._limits = limits
+        self._metrics = metrics
+        metrics.connections.set_function(lambda: len(self._connections))
+
+    def __call__(self) -> web.RequestHandler:
+        if len(self._connections) >= self._limits.max_connections:
+            self._metrics.connections_refused.inc()
+            return Refusal()  # type: ignore[return-value]  # the loop only wants a protocol
+        return Connection(self, self._limits, self._metrics)

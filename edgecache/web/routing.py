@@ -1,0 +1,51 @@
+"""From the raw request target to the object and its route's settings, or a refusal."""
+
+from functools import lru_cache
+
+from edgecache.config import Config
+from edgecache.core.errors import Forbidden
+from edgecache.core.index import Route
+from edgecache.core.keys import is_public, resolve
+from edgecache.core.model import ObjectKey
+
+# Targets lately resolved: at most 4 kB each.
+REMEMBERED = 4096
+
+
+class Router:
+    """The longest `routes[].path` that begins the key's path decides."""
+
+    def __init__(self, config: Config) -> None:
+        only = next(iter(config.origins))
+        self._public = config.access.public
+        self._buckets = {origin.bucket: name for name, origin in config.origins.items()}
+        rules = [
+            (
+                route.path,
+                route.origin or only,
+                Route(
+                    label=route.path,
+                    ttl=config.freshness.ttl if route.ttl is None else route.ttl,
+                    browser_ttl=route.browser_ttl,
+                ),
+            )
+            for route in config.routes
+        ]
+        self._rules = sorted(rules, key=lambda rule: len(rule[0]), reverse=True)
+        self._default = (
+            "/",
+            only,
+            Route(label="/", ttl=config.freshness.ttl, browser_ttl=365 * 86400.0),
+        )
+        self.resolve = lru_cache(REMEMBERED)(self._resolve)
+
+    def _resolve(self, raw_path: str) -> tuple[ObjectKey, Route]:
+        """:raises BadTarget: not an object's name; Forbidden: not public."""
+        bucket, key = resolve(raw_path, self._buckets)
+        if not is_public(key, self._public):
+            raise Forbidden("this object is not public")
+        named = self._buckets[bucket] if bucket else None
+        for path, origin, route in (*self._rules, self._default):
+            if f"/{key}".startswith(path) and named in (None, origin):
+                return ObjectKey(origin, key), route
+        return ObjectKey(named or self._default[1], key), self._default[2]

@@ -1,0 +1,194 @@
+"""Imports go down only: who may import whom, inside the package and outside it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "edgecache"
+
+# What each module may import of edgecache, `edgecache.` left out. Every module but those of core
+# may also import core; the version (edgecache/__init__.py) is everyone's. A module that is not
+# here is on no layer yet: put it on one.
+VALUES = "config metrics tasks"
+ALLOWED = {
+    "__init__": "",
+    "__main__": "cli",
+    # Commands
+    "cli": "cli.demo cli.serve",
+    "cli.serve": "config web.app",
+    # The wiring (web.app) is the one place that names concrete classes.
+    "web": "",
+    "web.app": "catalog disk_store engine fill lookup origins passthrough store stream upstream "
+    f"web.accesslog web.admin web.delivery web.protocol web.routing {VALUES}",
+    "web.accesslog": "metrics",
+    "web.admin": "metrics origins store",
+    "web.delivery": "config engine metrics request web.routing",
+    "web.protocol": "config metrics",
+    "web.routing": "config",
+    # The story of a request
+    "engine": "catalog lookup metrics passthrough request stream",
+    "passthrough": "fill lookup request upstream",
+    "lookup": "catalog origins request stream tasks upstream",
+    "stream": "catalog fill origins request store tasks upstream",
+    "request": "store",
+    "origins": "metrics upstream",
+    "catalog": "metrics store tasks",
+    # Adapters: none knows another's side
+    "upstream": "config",
+    "fill": "tasks",
+    "disk_store": "open_slice slice_files slice_format slice_index store",
+    "store_memory": "store",
+    "store": "",
+    "slice_index": "meta_format slice_disk",
+    "slice_files": "slice_format",
+    "slice_disk": "",
+    "slice_format": "",
+    "meta_format": "",
+    "open_slice": "",
+    # Values
+    "metrics": "config",
+    "tasks": "",
+    "config": "config_file",
+    "config_file": "",
+    # Rules, from what they are made of: only these import one another
+    "core": "",
+    "core.answer": "core.index core.plan core.model core.ranges",
+    "core.index": "core.freshness core.media_types core.model core.reply core.validators",
+    "core.plan": "core.conditions core.media_types core.model core.ranges",
+    "core.reply": "core.errors core.headers core.model core.ranges core.validators",
+    "core.freshness": "core.cache_control core.model core.validators",
+    "core.conditions": "core.validators",
+    "core.ledger": "core.model core.policy",
+    "core.policy": "core.model",
+    "core.cache_status": "core.model",
+    "core.ranges": "core.model",
+    "core.keys": "core.errors",
+    "core.accesslog": "",
+    "core.cache_control": "",
+    "core.cors": "",
+    "core.headers": "",
+    "core.media_types": "",
+    "core.units": "",
+    "core.validators": "",
+    "core.model": "",
+    "core.errors": "",
+}
+
+# Who may import a library: nobody else's signature speaks of it.
+OWNERS = {
+    "aiohttp": "web.* upstream",
+    "multidict": "web.*",
+    "yarl": "upstream",
+    "botocore": "upstream",
+    "aiobotocore": "upstream",
+    "diskcache": "slice_disk slice_index",
+    "sqlite3": "slice_index",
+    "xxhash": "slice_format meta_format",
+    "prometheus_client": "metrics",
+    "pydantic": "config",
+    "pydantic_settings": "config",
+    "yaml": "config_file",
+    "typer": "cli cli.*",
+    "rich": "cli.* demo.*",
+    "uvloop": "cli.*",
+    "moto": "demo.*",
+    "werkzeug": "demo.*",
+}
+
+# Core decides; it is given the time, the bytes and the settings, and does nothing by itself.
+PURE = {
+    "bisect", "collections", "collections.abc", "dataclasses", "datetime", "enum", "functools",
+    "hashlib", "heapq", "html", "itertools", "json", "math", "operator", "re", "string", "struct",
+    "typing", "urllib.parse",
+}  # fmt: skip
+IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "exec", "eval", "__import__"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text("utf-8"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """Each module that it imports, at its top or inside a function."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute here"
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}".removeprefix("edgecache.")
+                yield f"edgecache.{submodule}" if submodule in SOURCES else str(node.module)
+
+
+def own_imports(module: str) -> set[str]:
+    found = {name for name in imports(module) if name.split(".")[0] == "edgecache"}
+    return {name.removeprefix("edgecache").removeprefix(".") for name in found} - {""}
+
+
+def owned_by(module: str, owners: str) -> bool:
+    return any(
+        module == owner or (owner.endswith(".*") and module.startswith(owner[:-1]))
+        for owner in owners.split()
+    )
+
+
+def test_every_module_has_its_layer_and_every_layer_its_module() -> None:
+    assert sorted(SOURCES) == sorted(ALLOWED)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_are_the_allowed_ones(module: str) -> None:
+    found = own_imports(module)
+    if not module.startswith("core"):
+        found = {name for name in found if not name.startswith("core.")}
+    assert found - set(ALLOWED.get(module, "").split()) == set()
+
+
+def test_the_layers_have_no_cycle() -> None:
+    graph = {module: allowed.split() for module, allowed in ALLOWED.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names it
+
+
+def test_nothing_below_imports_what_is_above() -> None:
+    """The order of the table is the order of the layers."""
+    order = list(ALLOWED)
+    upward = [
+        f"{module} -> {other}"
+        for module, allowed in ALLOWED.items()
+        for other in allowed.split()
+        if order.index(other) < order.index(module)
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_library_is_imported_by_its_owner_only(module: str) -> None:
+    for name in imports(module):
+        library = name.split(".")[0]
+        if library in OWNERS:
+            assert owned_by(module, OWNERS[library]), f"{module} imports {library}"
+        else:
+            assert library in sys.stdlib_module_names | {"edgecache"}, f"{library} has no owner"
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("core")])
+def test_core_is_pure(module: str) -> None:
+    outside = {name for name in imports(module) if not name.startswith("edgecache.core")}
+    assert outside - PURE == set()
+    for node in ast.walk(parse(module)):
+        assert not isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.Global), module
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            assert called not in IMPURE_CALLS, f"{module}, line {node.lineno}: {called}()"
