@@ -17,6 +17,8 @@ from edgecache.tasks import Tasks
 
 # A reader slower than a slice in this time gives the origin's connection back, and asks anew later.
 PAUSE_LIMIT = 10.0
+# How long a fill that came with an answer waits for its first reader, who may have left already.
+FIRST_READER_LIMIT = 1.0
 # What a reader is handed at a time: enough to amortise a write, little for a client that stalls.
 PIECE = 2**18
 
@@ -97,11 +99,16 @@ class Fill:
         self.version = meta.version
         self.numbers = numbers
         self.status = FillStatus.FILLING
+        self.outwaited = False  # its readers were too slow for it
         self._slice_size = slice_size
-        self._front = numbers.start
+        self._at = numbers.start  # the slice that is coming in
+        self._front = numbers.start  # the foremost one that a reader has come to
+        self._everything = False  # the origin sends the whole object
         self._demands: dict[object, int] = {}
+        self._was_read = False
         self._changed = asyncio.Event()
         self._buffers: dict[int, SliceBuffer] = {}
+        self._unsaved: set[int] = set()
         self._widen(numbers)
 
     def __repr__(self) -> str:
@@ -111,11 +118,16 @@ class Fill:
     def covers(self, number: int) -> bool:
         return number in self._buffers
 
+    def is_near(self, number: int) -> bool:
+        """Whether the slice comes next, or no other fill could have it sooner."""
+        return number <= self._at + 1 or self._everything
+
     @contextmanager
     def reader(self, stop: int) -> Iterator[None]:
         """Counts a reader in, who wants slices below `stop`."""
         token = object()
         self._demands[token] = stop
+        self._was_read = True
         self._changed.set()
         try:
             yield
@@ -123,24 +135,45 @@ class Fill:
             del self._demands[token]
             self._changed.set()
 
+    def advance(self, number: int) -> None:
+        """A reader has come to slice `number`, wherever it has its bytes from."""
+        if number <= self._front:
+            return
+        self._front = number
+        self._changed.set()
+        for passed in [one for one in self._unsaved if one < number]:
+            self._unsaved.discard(passed)
+            self._buffers.pop(passed, None)
+
     def take(self, number: int) -> SliceBuffer:
         """The buffer of a slice that the fill covers. Moves the front."""
-        if number > self._front:
-            self._front = number
-            self._changed.set()
+        self.advance(number)
         return self._buffers[number]
+
+    def leave(self, number: int) -> None:
+        """Leaves the slices from `number` on to another fill, unless this one is there by now."""
+        if self.is_near(number):
+            return
+        self.numbers = range(self.numbers.start, min(number, self.numbers.stop))
+        for left in [one for one in self._buffers if one >= number]:
+            del self._buffers[left]
+        self._changed.set()
 
     async def run(self, ask: Ask, sink: Sink, tasks: Tasks) -> None:
         source: Source | None = None
         storing: asyncio.Task[None] | None = None
         try:
+            asked = self.numbers
             source, numbers = await ask()
-            self._widen(numbers)
+            if numbers != asked:
+                self._everything = True
+                self._widen(numbers)
             rest = memoryview(b"")
             for number in numbers:
-                if not await self._wanted(number):
+                if number != numbers.start and not await self._wanted(number):
                     self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
                     return
+                self._at = number
                 buffer = self._buffers[number]
                 rest = await _receive(source, buffer, rest)
                 if storing is not None:
@@ -151,9 +184,6 @@ class Fill:
             self._end(FillStatus.VERSION_CHANGED, error)
         except EdgecacheError as error:
             self._end(FillStatus.FAILED, error)
-        except BaseException:
-            self._end(FillStatus.FAILED, UpstreamError("the fill was stopped"))
-            raise
         finally:
             if source is not None:
                 source.close()
@@ -163,24 +193,28 @@ class Fill:
 
     async def _wanted(self, number: int) -> bool:
         """Whether to go on with slice `number`; waits while it is too far ahead of the readers."""
-        while number > self.numbers.start:
-            if number >= max(self._demands.values(), default=0):
+        while number in self._buffers and (self._demands or not self._was_read):
+            if self._demands and number >= max(self._demands.values()):
                 return False
-            if number <= self._front + 1:
+            if self._demands and number <= self._front + 1:
                 return True
             self._changed.clear()
             try:
-                async with asyncio.timeout(PAUSE_LIMIT):
+                async with asyncio.timeout(PAUSE_LIMIT if self._was_read else FIRST_READER_LIMIT):
                     await self._changed.wait()
             except TimeoutError:
-                return False
-        return True
+                if not self._changed.is_set():  # a reader may have come in the same moment
+                    self.outwaited = True
+                    return False
+        return False
 
     async def _store(self, number: int, buffer: SliceBuffer, sink: Sink) -> None:
-        try:
-            await sink(SliceKey(self.version, number), self.meta, buffer.data)
-        finally:
+        """What the store did not take is kept until the foremost reader has passed it."""
+        stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
+        if stored or number < self._front:
             self._buffers.pop(number, None)
+        else:
+            self._unsaved.add(number)
 
     def _widen(self, numbers: range) -> None:
         """An origin that ignores Range sends everything: all slices of it are kept."""
@@ -188,6 +222,11 @@ class Fill:
             if number not in self._buffers:
                 span = slice_span(number, self._slice_size, self.meta.length)
                 self._buffers[number] = SliceBuffer(len(span))
+
+    def stopped(self) -> None:
+        """Its task has ended. Only one that was cancelled or hit a bug still has readers."""
+        if self.status is FillStatus.FILLING:
+            self._end(FillStatus.FAILED, UpstreamError("the fill was stopped"))
 
     def _end(self, status: FillStatus, error: EdgecacheError) -> None:
         self.status = status
@@ -228,15 +267,16 @@ class FillTable:
 
     def start(self, fill: Fill, ask: Ask, sink: Sink) -> Fill:
         self._fills.setdefault(fill.version, []).append(fill)
-        self._tasks.spawn(self._run(fill, ask, sink), name=f"fill {fill.meta.key.key[:80]}")
+        name = f"fill {fill.meta.key.key[:80]}"
+        task = self._tasks.spawn(fill.run(ask, sink, self._tasks), name=name)
+        # A callback: a task that is cancelled before its first step runs nothing of its own.
+        task.add_done_callback(lambda _: self._ended(fill))
         return fill
 
-    async def _run(self, fill: Fill, ask: Ask, sink: Sink) -> None:
-        try:
-            await fill.run(ask, sink, self._tasks)
-        finally:
-            fills = self._fills[fill.version]
-            fills.remove(fill)
-            if not fills:
-                del self._fills[fill.version]
-            self._on_end(fill.status)
+    def _ended(self, fill: Fill) -> None:
+        fills = self._fills[fill.version]
+        fills.remove(fill)
+        if not fills:
+            del self._fills[fill.version]
+        fill.stopped()
+        self._on_end(fill.status)

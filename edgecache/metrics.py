@@ -1,5 +1,7 @@
 """Every metric: name, type, help, labels. Rule: labels are bounded, never a key or a path."""
 
+from collections.abc import Iterator
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -8,6 +10,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
 
 from edgecache import __version__
 from edgecache.config import Costs
@@ -17,16 +20,58 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 GB = 1e9
 
 
+class Dollars:
+    """Bytes times `costs.*`, worked out when asked for.
+
+    Without edgecache every client byte would take the app platform's way and the origin's; with it
+    the origin's bytes and this host's egress remain.
+    """
+
+    def __init__(self, costs: Costs, client_bytes: Counter, origin_bytes: Counter) -> None:
+        self._costs = costs
+        self._client_bytes = client_bytes
+        self._origin_bytes = origin_bytes
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        client, origin = total(self._client_bytes), total(self._origin_bytes)
+        avoided = CounterMetricFamily(
+            "edgecache_cost_avoided_dollars", "What client bytes would have cost", labels=["path"]
+        )
+        avoided.add_metric(["app_platform"], client * self._costs.app_platform / GB)
+        avoided.add_metric(["origin"], client * self._costs.origin / GB)
+        incurred = CounterMetricFamily(
+            "edgecache_cost_incurred_dollars", "What they cost instead", labels=["path"]
+        )
+        incurred.add_metric(["host"], client * self._costs.host / GB)
+        incurred.add_metric(["origin"], origin * self._costs.origin / GB)
+        yield avoided
+        yield incurred
+
+
+def total(counter: Counter) -> float:
+    return sum(
+        sample.value
+        for family in counter.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    )
+
+
 class Metrics:
     """One registry a process. Label children of the hot path are looked up once and kept."""
 
     def __init__(self, costs: Costs) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._costs = costs
         self._served: dict[tuple[str, int, str, Result], Counter] = {}
         self._timed: dict[tuple[str, Result], tuple[Histogram, Histogram]] = {}
         self._given: dict[tuple[str, Source], Counter] = {}
+        self._describe_clients()
+        self._describe_origin(costs)
+        self._describe_cache()
+        self._start_families()
+
+    def _describe_clients(self) -> None:
         self._requests = self._counter(
             "http_requests", "Client requests", ("method", "code", "route", "result")
         )
@@ -45,15 +90,12 @@ class Metrics:
         self._client_bytes = self._counter(
             "client_body_bytes", "Body bytes given to clients", ("route", "source")
         )
+
+    def _describe_origin(self, costs: Costs) -> None:
         self._origin_bytes = self._counter(
             "origin_body_bytes", "Body bytes bought from the origin", ("route", "reason")
         )
-        self._avoided = self._counter(
-            "cost_avoided_dollars", "Bytes that took no such path, times costs.*", ("path",)
-        )
-        self._incurred = self._counter(
-            "cost_incurred_dollars", "Bytes that took the path, times costs.*", ("path",)
-        )
+        self.registry.register(Dollars(costs, self._client_bytes, self._origin_bytes))
         self.origin_requests = self._counter(
             "origin_requests", "Requests to the origin, failed ones included", ("op", "code_class")
         )
@@ -69,6 +111,8 @@ class Metrics:
         self.version_changes = self._counter(
             "version_changes", "Objects seen replaced at the origin", ("where",)
         )
+
+    def _describe_cache(self) -> None:
         self.evictions = self._counter("cache_evictions", "Slices removed", ("reason",))
         self.evicted_bytes = self._counter("cache_evicted_bytes", "Bytes removed", ("reason",))
         self.integrity_failures = self._counter(
@@ -86,7 +130,6 @@ class Metrics:
         self.ready = self._gauge("ready", "1 if /readyz says so")
         self.build_info = self._gauge("build_info", "Always 1", ("version",))
         self.build_info.labels(__version__).set(1)
-        self._start_families()
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"edgecache_{name}", text, labels, registry=self.registry)
@@ -105,10 +148,6 @@ class Metrics:
         for reason in Removal:
             self.evictions.labels(reason)
             self.evicted_bytes.labels(reason)
-        for path in ("app_platform", "origin"):
-            self._avoided.labels(path)
-        for path in ("host", "origin"):
-            self._incurred.labels(path)
 
     def served(
         self, method: str, status: int, route: str, result: Result, seconds: float, first: float
@@ -130,19 +169,15 @@ class Metrics:
         timed[1].observe(first)
 
     def gave(self, route: str, source: Source, count: int) -> None:
-        """`count` body bytes to a client: none of them took the app platform's way."""
+        """`count` body bytes to a client."""
         given = self._given.get((route, source))
         if given is None:
             given = self._given[route, source] = self._client_bytes.labels(route, source)
         given.inc(count)
-        self._avoided.labels("app_platform").inc(count * self._costs.app_platform / GB)
-        self._avoided.labels("origin").inc(count * self._costs.origin / GB)
-        self._incurred.labels("host").inc(count * self._costs.host / GB)
 
     def bought(self, route: str, reason: Reason, count: int) -> None:
         """`count` body bytes from the origin."""
         self._origin_bytes.labels(route, reason).inc(count)
-        self._incurred.labels("origin").inc(count * self._costs.origin / GB)
 
     def removed(self, reason: Removal, count: int) -> None:
         self.evictions.labels(reason).inc()

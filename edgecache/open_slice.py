@@ -1,16 +1,21 @@
-"""A slice file that is open and known to be right. Rule: never short bytes.
+"""Slice files that are open and known to be right. Rule: never short bytes.
 
-The descriptor lives as long as the last holder of the object, so a slice that is removed or
-evicted can be read to its end.
+A descriptor lives as long as the last holder of its object, so a slice that is removed or evicted
+can be read to its end; until then its bytes count.
 """
 
 import asyncio
 import errno
 import os
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
+from weakref import WeakValueDictionary
 
 from edgecache.core.errors import StoreError
+from edgecache.core.model import SliceKey
+from edgecache.slice_files import OpenedFile
 
 # Linux: read what is in the page cache, do not wait for the disk. Elsewhere a thread reads.
 NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
@@ -35,18 +40,16 @@ class DiskSlice:
         "on_failure",
     )
 
-    def __init__(
-        self, fd: int, *, base: int, length: int, nowait: NoWait, threads: Executor
-    ) -> None:
-        self.length = length
+    def __init__(self, file: OpenedFile, *, nowait: NoWait, threads: Executor) -> None:
+        self.length = file.length
         self.on_close: Callable[[], None] | None = None
         self.on_failure: Callable[[], None] | None = None
-        self._fd = fd
-        self._base = base  # where the data starts in the file
+        self._fd = file.fd
+        self._base = file.base
         self._nowait = nowait
         self._threads = threads
 
-    def read_nowait(self, start: int, stop: int) -> bytearray | None:
+    def read_nowait(self, start: int, stop: int) -> bytes | bytearray | None:
         if not self._nowait.works:
             return None
         # A fresh buffer costs a third more than a used one, but the transport may keep it.
@@ -88,3 +91,46 @@ class DiskSlice:
         os.close(self._fd)
         if self.on_close is not None:
             self.on_close()
+
+
+class OpenSlices:
+    """The slices that stay open, the least recently used out first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[SliceKey, DiskSlice] = OrderedDict()
+        self._held: WeakValueDictionary[SliceKey, DiskSlice] = WeakValueDictionary()
+        self._unlinked = 0
+        self._closed: deque[int] = deque()  # sizes, from whatever thread let go of a slice
+
+    def get(self, key: SliceKey) -> DiskSlice | None:
+        """For hot hits: nothing but two look-ups."""
+        if (found := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def held(self, key: SliceKey) -> DiskSlice | None:
+        """One that is out of the list, but that somebody still reads."""
+        return self._held.get(key)
+
+    def keep(self, key: SliceKey, opened: DiskSlice) -> None:
+        self._kept[key] = self._held[key] = opened
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def drop(self, key: SliceKey, size: int) -> None:
+        """The file goes. While somebody reads it, its `size` counts as unlinked."""
+        self._kept.pop(key, None)
+        if (reader := self._held.pop(key, None)) is not None:
+            self._unlinked += size
+            reader.on_close = partial(self._closed.append, size)
+
+    @property
+    def unlinked(self) -> int:
+        """Bytes of files that are gone, but for those who still read them."""
+        while self._closed:
+            self._unlinked -= self._closed.popleft()
+        return self._unlinked
+
+    def clear(self) -> None:
+        self._kept.clear()

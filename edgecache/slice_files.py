@@ -11,16 +11,17 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from edgecache.core.model import ObjectMeta, SliceKey
 from edgecache.slice_format import FORMAT, Buffer, encode_header, header_length, verify
 
 BLOCK = 4096
-# What a slice takes in its folder and in the index, beside its blocks.
-ENTRY = 512
+# What a slice takes in the folder that lists it, beside its blocks.
+ENTRY = 64
 # Kept free on the disk: without it SQLite could not even delete.
 HEADROOM = 2 * 2**20
 
@@ -32,6 +33,12 @@ SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
 
 class WrongSlice(Exception):
     """The file of a slice is missing, or it is not that slice."""
+
+
+class OpenedFile(NamedTuple):
+    fd: int
+    base: int  # where the data starts
+    length: int  # of the data
 
 
 def slice_cost(length: int) -> int:
@@ -73,9 +80,7 @@ class SliceFiles:
         """The file of `key`, whole or not at all; its length."""
         parts = [encode_header(meta, key.number, self._slice_size, data), data]
         length = sum(map(len, parts))
-        disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < length + HEADROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._check_space(length)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(self._writing, flags, 0o600)
@@ -100,11 +105,11 @@ class SliceFiles:
 
     def unlink(self, names: Iterable[str]) -> None:
         for name in names:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 (self._directory / name).unlink()
 
-    def open(self, key: SliceKey, meta: ObjectMeta) -> tuple[int, int, int]:
-        """A descriptor of the verified file, where its data starts, and the data's length.
+    def open(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile:
+        """The file, verified.
 
         :raises WrongSlice: it has to go.
         :raises OSError: a shortage of descriptors or memory; the file may be right.
@@ -121,7 +126,7 @@ class SliceFiles:
             if error.errno in SHORTAGE:
                 raise
             raise WrongSlice(error.strerror) from error
-        return fd, header_length(meta), length
+        return OpenedFile(fd, header_length(meta), length)
 
     def _verify(self, fd: int, key: SliceKey, meta: ObjectMeta) -> int:
         base = header_length(meta)
@@ -133,22 +138,31 @@ class SliceFiles:
             raise WrongSlice("content")
         return length
 
-    def survey(self, known: Callable[[SliceKey], bool]) -> dict[str, int]:
-        """The names of all slice files that are not `known`, and what they take."""
-        orphans = {}
-        for name in self._all():
-            if (key := self.key(name)) is None or not known(key):
-                with suppress(FileNotFoundError):
-                    orphans[name] = slice_cost((self._directory / name).lstat().st_size)
-        return orphans
+    def all(self) -> set[str]:
+        """The names of all slice files, those of other formats and slice sizes too."""
+        return {
+            f"{tree}/{shard}/{name}"
+            for tree in filter(TREE.fullmatch, names(self._directory))
+            for shard in names(self._directory / tree)
+            for name in names(self._directory / tree / shard)
+            if NAME.fullmatch(f"{shard}/{name}")
+        }
 
-    def _all(self) -> Iterator[str]:
-        """Slices of other formats and sizes too. Nothing else is ever touched."""
-        for tree in filter(TREE.fullmatch, names(self._directory)):
-            for shard in names(self._directory / tree):
-                for name in names(self._directory / tree / shard):
-                    if NAME.fullmatch(f"{shard}/{name}"):
-                        yield f"{tree}/{shard}/{name}"
+    def cost(self, name: str) -> int:
+        with suppress(OSError):
+            return slice_cost((self._directory / name).lstat().st_size)
+        return 0
+
+    def probe(self) -> None:
+        """:raises OSError: a slice could not be written."""
+        self._check_space(0)
+        self._writing.write_bytes(b"probe")
+        self._writing.unlink()
+
+    def _check_space(self, length: int) -> None:
+        disk = os.statvfs(self._directory)
+        if disk.f_bavail * disk.f_frsize < length + HEADROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def names(folder: Path) -> list[str]:

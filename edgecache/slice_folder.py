@@ -7,30 +7,41 @@ leaves as a StoreError that names neither path nor key.
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
-from edgecache.slice_files import BLOCK, SliceFiles
+from edgecache.slice_files import BLOCK, SliceFiles, slice_cost
 from edgecache.slice_format import Buffer
-from edgecache.slice_index import Rows, SliceIndex
+from edgecache.slice_index import SliceIndex
 
 
 class FolderInUse(StoreError):
     """Another process has the folder."""
 
 
+class Contents(NamedTuple):
+    """What the folder held: slices and what they take, oldest first."""
+
+    slices: list[tuple[SliceKey, int]]
+    versions: list[str]  # that have a stored response
+    leftovers: dict[str, int]  # files without a row with what they take, rows without a file
+    refused: int  # rows that this program did not write
+
+
 class SliceFolder:
     def __init__(self, directory: Path, *, limit: int, slice_size: int) -> None:
         self.footprint = 0  # bytes of all but slices, after the last change
+        self.growth = 0  # what that may yet grow by without a slice more
         self.files = SliceFiles(directory, slice_size)
         self.index = SliceIndex(directory, limit)
         self._directory = directory
         self._lock = -1
 
-    def attach(self) -> Rows:
+    def attach(self) -> Contents:
         """Open it, or make it.
 
         :raises FolderInUse: another process has it.
@@ -39,7 +50,21 @@ class SliceFolder:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self.files.prepare()
-            return self.index.open(self.files.key)
+            rows = self.index.open(self.files.key)
+            unclaimed = self.files.all()
+            slices, leftovers = [], {}
+            for key, length in rows.slices:
+                if (name := self.files.name(key)) in unclaimed:
+                    unclaimed.discard(name)
+                    slices.append((key, slice_cost(length)))
+                else:
+                    leftovers[name] = 0
+            leftovers |= {name: self.files.cost(name) for name in unclaimed}
+            return Contents(slices, rows.versions, leftovers, rows.refused)
+
+    @property
+    def usable(self) -> bool:
+        return self.index.usable
 
     def _take_lock(self) -> None:
         if self._lock >= 0:
@@ -64,11 +89,8 @@ class SliceFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def write(
-        self, gone: Iterable[SliceKey], key: SliceKey, meta: ObjectMeta, data: Buffer
-    ) -> None:
-        """Remove what is `gone`, then make `key` a slice."""
-        gone = [self.files.name(victim) for victim in gone]
+    def write(self, gone: Collection[str], key: SliceKey, meta: ObjectMeta, data: Buffer) -> None:
+        """Remove the files that are `gone`, then make `key` a slice."""
         name = self.files.name(key)
         with self._changing():
             self.files.unlink(gone)
@@ -84,13 +106,18 @@ class SliceFolder:
                 self.files.unlink([name])
                 raise
 
-    def remove(self, gone: Iterable[SliceKey]) -> None:
-        self.remove_names([self.files.name(key) for key in gone])
-
-    def remove_names(self, names: list[str]) -> None:
+    def remove(self, names: Iterable[str], is_slice: Callable[[str], bool]) -> None:
+        """Remove those that are not slices again by now."""
+        gone = [name for name in names if not is_slice(name)]
         with self._changing():
-            self.files.unlink(names)
-            self.index.remove(names)
+            self.files.unlink(gone)
+            self.index.remove(gone)
+
+    def probe(self) -> None:
+        """:raises StoreError: the folder cannot be written to."""
+        with self._changing():
+            self.files.probe()
+            self.index.probe()
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         with self._changing():
@@ -104,10 +131,6 @@ class SliceFolder:
         with self._changing():
             self.index.forget(versions)
 
-    def survey(self, known: Callable[[SliceKey], bool]) -> dict[str, int]:
-        with self._changing():
-            return self.files.survey(known)
-
     @contextmanager
     def _changing(self) -> Iterator[None]:
         try:
@@ -115,5 +138,5 @@ class SliceFolder:
         except OSError as error:
             raise StoreError(error.strerror or str(error)) from error
         finally:
-            with suppress(OSError):
-                self.footprint = self.index.footprint() + (1 + self.files.folders) * BLOCK
+            used, self.growth = self.index.measure()
+            self.footprint = used + (2 + self.files.folders) * BLOCK

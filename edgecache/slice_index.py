@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ PAGE = 4096
 DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm")
 BROKEN = ("broken-1", "broken-2")
 MAX_META = 64 * 2**10
+# Rows in one transaction, so that the log does not outgrow what is kept free for it.
+MOST_DELETED = 32
 
 # What fails for one of these may be sound itself: the disk is full, busy or ill.
 NOT_THE_INDEX = (
@@ -34,6 +37,7 @@ NOT_THE_INDEX = (
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM,
 )
+UNREADABLE = (sqlite3.Error, diskcache.Timeout, ValueError, TypeError, AttributeError)
 LOST = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -51,28 +55,33 @@ class SliceIndex:
         # The write-ahead log grows to that many pages before it is folded into the database.
         self._log_pages = max(16, min(1000, limit // (16 * PAGE)))
         self._cache: Any = None
-        self._outdated: list[Any] = []  # indexes set aside: the reader has yet to close them
+        self._reading: Any = None  # the same, but for an older one that the reader still has open
         self._undeleted: set[str] = set()
-        self.lost = False  # SQLite calls it malformed: `open` gives another, empty one
+        self._aside = 0
+        self._lost = False  # SQLite calls it malformed: `open` gives another, empty one
 
     def open(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
         """The rows, those that `slice_key` knows and the stored responses; the rest is deleted."""
+        self._retire()
         try:
-            if self.lost:
+            if self._lost:
                 self._set_aside()
             try:
                 rows = self._open(slice_key)
-            except (sqlite3.Error, diskcache.Timeout, ValueError, TypeError, AttributeError) as error:
+            except UNREADABLE as error:
                 if code(error) in NOT_THE_INDEX:
                     raise
                 self._set_aside()
                 rows = self._open(slice_key)
         except (sqlite3.Error, diskcache.Timeout) as error:
+            self._retire()
             raise self._failed(error) from error
-        self.lost = False
+        self._lost = False
+        self._aside = sum(size(file) for name in BROKEN for file in files(self._directory / name))
         return rows
 
     def _open(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
+        rows = self._load(slice_key)
         self._cache = diskcache.Cache(
             self._directory,
             timeout=5,
@@ -88,18 +97,29 @@ class SliceIndex:
             sqlite_wal_autocheckpoint=self._log_pages,
             sqlite_journal_size_limit=self._log_pages * PAGE,
         )
-        uri = (self._directory / DATABASE[0]).absolute().as_uri()
-        connection = sqlite3.connect(uri + "?mode=rw", uri=True)
+        return rows
+
+    def _load(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
+        database = self._directory / DATABASE[0]
+        if not database.exists():
+            return Rows([], [], 0)
+        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True)
         try:
             return load(connection, slice_key)
         finally:
             connection.close()
 
-    def _set_aside(self) -> None:
+    @property
+    def usable(self) -> bool:
+        return self._cache is not None and not self._lost
+
+    def _retire(self) -> None:
         if self._cache is not None:
             self._cache.close()
-            self._outdated.append(self._cache)
             self._cache = None
+
+    def _set_aside(self) -> None:
+        self._retire()
         newest, oldest = (self._directory / name for name in BROKEN)
         shutil.rmtree(oldest, ignore_errors=True)
         with suppress(FileNotFoundError):
@@ -111,44 +131,49 @@ class SliceIndex:
         self._undeleted.clear()
 
     def close(self) -> None:
-        """Close the calling thread's connections."""
-        for cache in (*self._outdated, self._cache):
-            if cache is not None:
-                cache.close()
+        """Called by the writing thread."""
+        self._retire()
 
-    def footprint(self) -> int:
-        """Bytes on disk, the indexes set aside included."""
-        files = [self._directory / name for name in DATABASE]
-        for name in BROKEN:
-            with suppress(OSError):
-                files += (self._directory / name).iterdir()
-        total = 0
-        for file in files:
-            with suppress(OSError):
-                total += -(-file.stat().st_size // PAGE) * PAGE
-        return total
+    def close_reader(self) -> None:
+        """Called by the reading thread."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
-    # -- what the writing thread calls ---------------------------------------------------------
+    def measure(self) -> tuple[int, int]:
+        """Bytes on disk, indexes set aside included; and what the log may yet grow by."""
+        database, log, shared = (size(self._directory / name) for name in DATABASE)
+        growth = max(0, self._log_pages * (PAGE + 24) - log)
+        return database + log + shared + self._aside, growth
+
+    def probe(self) -> None:
+        """:raises StoreError: rows cannot be written."""
+        with self._transaction():
+            self._cache.set("probe", "")
+            self._cache.delete("probe")
 
     def add(self, name: str, length: int, *, gone: Iterable[str]) -> None:
         """Rows of what is `gone` out, the row of `name` in, in one transaction."""
+        self._undeleted.update(gone)
         with self._transaction():
-            self._delete(gone)
+            deleted = self._delete_rows()
             # Should the commit fail, the row may be there all the same: it is one to delete.
             self._undeleted.add(name)
             self._cache.set(name, SliceFile(length))
-        self._undeleted.clear()
+        self._undeleted.difference_update(deleted, (name,))
 
     def remove(self, gone: Iterable[str]) -> None:
+        self._undeleted.update(gone)
         with self._transaction():
-            self._delete(gone)
-        self._undeleted.clear()
+            deleted = self._delete_rows()
+        self._undeleted.difference_update(deleted)
 
-    def _delete(self, names: Iterable[str]) -> None:
-        """Those, and those that could not be deleted before."""
-        self._undeleted.update(names)
-        for name in self._undeleted:
+    def _delete_rows(self) -> list[str]:
+        """Also of those that could not be deleted before: they have no file any more."""
+        names = list(islice(self._undeleted, MOST_DELETED))
+        for name in names:
             self._cache.delete(name)
+        return names
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         text = encode_meta(meta)
@@ -181,14 +206,18 @@ class SliceIndex:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> StoreError:
-        self.lost = self.lost or code(error) in LOST
+        self._lost = self._lost or code(error) in LOST
         return StoreError(f"index: {first_cause(error)}")
 
-    # -- what the reading thread calls ---------------------------------------------------------
-
     def load_meta(self, key: ObjectKey) -> ObjectMeta | None:
-        """:raises RowRefused: what is stored under that key has to go."""
-        if (cache := self._cache) is None:
+        """Called by the reading thread.
+
+        :raises RowRefused: what is stored under that key has to go.
+        """
+        if self._reading is not (cache := self._cache):
+            self.close_reader()
+            self._reading = cache
+        if cache is None:
             return None
         try:
             text = cache.get(meta_name(key))
@@ -206,22 +235,20 @@ def meta_name(key: ObjectKey) -> str:
     return f"meta:{key.origin}\n{key.key}"
 
 
-def load(
-    connection: sqlite3.Connection, slice_key: Callable[[str], SliceKey | None]
-) -> Rows:
+def load(connection: sqlite3.Connection, slice_key: Callable[[str], SliceKey | None]) -> Rows:
     """All rows at once: a hundred thousand one by one, through diskcache, would take seconds."""
     slices: list[tuple[SliceKey, int]] = []
     versions: dict[str, str] = {}
     useless: list[tuple[int]] = []
     refused = 0
     select = "SELECT rowid, key, raw, mode, size, tag FROM Cache ORDER BY rowid"
-    for rowid, name, raw, mode, size, tag in connection.execute(select):
+    for rowid, name, raw, mode, length, tag in connection.execute(select):
         ours = raw == 1 and type(name) is str
-        if ours and mode == MODE_FILE and type(size) is int:
+        if ours and mode == MODE_FILE and type(length) is int:
             if key := slice_key(name):
                 # One string a version, not one a slice.
                 version = versions.setdefault(key.version, key.version)
-                slices.append((SliceKey(version, key.number), size))
+                slices.append((SliceKey(version, key.number), length))
             else:
                 useless.append((rowid,))  # of another slice size or format
         elif ours and mode == MODE_TEXT and type(tag) is str:
@@ -233,6 +260,18 @@ def load(
         with connection:
             connection.executemany("DELETE FROM Cache WHERE rowid = ?", useless)
     return Rows(slices, list(versions), refused)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        yield from folder.iterdir()
+
+
+def size(file: Path) -> int:
+    try:
+        return -(-file.stat().st_size // PAGE) * PAGE
+    except OSError:
+        return 0
 
 
 def first_cause(error: BaseException) -> BaseException:

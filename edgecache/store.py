@@ -1,12 +1,29 @@
-"""What the engine knows of the disk: two Protocols.
+"""The store: slices and stored responses on disk, within a byte bound.
 
 Rule of this module: a store never makes a request fail. Trouble is a miss, a `False` and a word
 in `trouble()`; only `start` (a folder in use) and `OpenSlice.read` (a file cut short) raise.
 """
 
+import asyncio
+import logging
+import resource
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
-from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
+from edgecache.core.errors import StoreError
+from edgecache.core.ledger import Gone, Ledger
+from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
+from edgecache.open_slice import DiskSlice, NoWait, OpenSlices
+from edgecache.slice_disk import RowRefused
+from edgecache.slice_files import OpenedFile, WrongSlice, slice_cost
+from edgecache.slice_folder import FolderInUse, SliceFolder
+from edgecache.store_writer import StoreWriter
+
+log = logging.getLogger("edgecache.store")
 
 Bytes = bytes | bytearray | memoryview
 
@@ -67,3 +84,256 @@ class SliceStore(Protocol):
 
     @property
     def slices(self) -> int: ...
+
+
+# Stored responses without a slice, at most; fewer in a small cache.
+SPARE_METAS = 10_000
+OPEN_SLICES = 512
+READERS = 4
+
+
+class DiskStore:
+    """A `SliceStore` in a folder.
+
+    What is decided is in the ledger before the first await, and threads do what takes time: one
+    writes, one reads the index, some read files.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit: int,
+        slice_size: int,
+        on_removal: Callable[[Removal, int], None] = lambda _reason, _size: None,
+    ) -> None:
+        self._limit = limit
+        self._slice_size = slice_size
+        self._on_removal = on_removal
+        self._attached = self._closed = False
+        self._ledger = self._new_ledger()
+        self._folder = SliceFolder(directory, limit=limit, slice_size=slice_size)
+        self._writer = StoreWriter(self._folder, is_slice=self._is_slice, attach=self._attach)
+        self._writing: dict[SliceKey, asyncio.Future[None]] = {}
+        self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
+        self._open = OpenSlices(most_open())
+        self._nowait = NoWait()
+        self._index_reader = ThreadPoolExecutor(1, "edgecache-index")
+        self._readers = ThreadPoolExecutor(READERS, "edgecache-reader")
+
+    def _is_slice(self, name: str) -> bool:
+        key = self._folder.files.key(name)
+        return key is not None and key in self._ledger
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(spare=min(SPARE_METAS, self._limit // 2**16))
+
+    async def start(self) -> None:
+        try:
+            await self._attach()
+        except FolderInUse:
+            await self.close()
+            raise
+        except StoreError:
+            pass  # `trouble` says so, and the writer goes on trying
+
+    async def _attach(self) -> None:
+        """Know what the folder holds, which replaces all that was known."""
+        self._attached = False
+        contents = await self._writer.change(self._folder.attach)
+        self._ledger = self._new_ledger()
+        self._open.clear()
+        files = contents.leftovers
+        budget = self._budget()
+        for key, size in contents.slices:
+            try:
+                files |= self._settle(self._ledger.add(key, size, budget))
+            except ValueError:
+                files[self._folder.files.name(key)] = size
+        for version in contents.versions:
+            self._ledger.meta_saved(version)
+        for _ in range(contents.refused):
+            self._on_removal(Removal.CORRUPT, 0)
+        self._attached = True
+        self._writer.sweep(files)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._open.clear()
+        if self._opening:
+            await asyncio.wait(self._opening.values())
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._index_reader, self._folder.index.close_reader)
+        await self._writer.close()
+        self._index_reader.shutdown(wait=False)
+        self._readers.shutdown(wait=False)
+
+    @property
+    def _usable(self) -> bool:
+        return self._attached and self._folder.usable and not self._closed
+
+    def has(self, key: SliceKey) -> bool:
+        return key in self._ledger and key not in self._writing
+
+    def opened(self, key: SliceKey) -> DiskSlice | None:
+        if (found := self._open.get(key)) is not None:
+            self._ledger.access(key)
+        return found
+
+    async def open(self, key: SliceKey, meta: ObjectMeta) -> DiskSlice | None:
+        if (found := self.opened(key)) is not None:
+            return found
+        if self._closed or not self.has(key):
+            return None
+        if (held := self._open.held(key)) is not None:
+            self._open.keep(key, held)
+        else:
+            if (opening := self._opening.get(key)) is None:
+                opening = asyncio.get_running_loop().run_in_executor(
+                    self._readers, self._folder.files.open, key, meta
+                )
+                self._opening[key] = opening
+                opening.add_done_callback(partial(self._end_opening, key))
+            await asyncio.wait([opening])
+        return self.opened(key)
+
+    def _end_opening(self, key: SliceKey, opening: asyncio.Future[OpenedFile]) -> None:
+        del self._opening[key]
+        match opening.exception():
+            case None:
+                opened = DiskSlice(opening.result(), nowait=self._nowait, threads=self._readers)
+                if self.has(key) and not self._closed:  # else its last holder is this function
+                    opened.on_failure = partial(self._remove, key)
+                    self._open.keep(key, opened)
+            case WrongSlice() as error:
+                log.warning("slice removed reason=%s", error)
+                self._remove(key)
+            case error:
+                log.warning("slice not opened error=%s", error)
+
+    def _remove(self, key: SliceKey) -> None:
+        if self.has(key):
+            self._writer.sweep(self._settle(self._ledger.remove(key, Removal.CORRUPT)))
+
+    async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
+        if not self._usable or not self._fits(key, meta, data):
+            return False
+        if (writing := self._writing.get(key)) is None:
+            if key in self._ledger:
+                return True
+            if (gone := self._make_room(key, meta, data)) is None:
+                return False
+            writing = self._writer.change(self._folder.write, gone, key, meta, data)
+            self._writing[key] = writing
+            writing.add_done_callback(partial(self._end_writing, key, gone))
+        await asyncio.wait([writing])
+        return self.has(key)
+
+    def _fits(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
+        length = min(self._slice_size, meta.length - key.number * self._slice_size)
+        return key.version == meta.version and len(data) == length > 0
+
+    def _make_room(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> dict[str, int] | None:
+        """Enter the slice; the files that must go before it is written. None: there is no room."""
+        size = slice_cost(self._folder.files.length(meta, data))
+        gone = self._writer.take()
+        budget = self._budget()
+        # While much has to be swept: what is good does not go for what goes anyway.
+        full = self._writer.unswept and self._ledger.size + size > budget
+        if full or size > budget:
+            self._writer.sweep(gone)
+            return None
+        gone |= self._settle(self._ledger.add(key, size, budget))
+        # A file that somebody still reads takes its room until then.
+        while more := self._settle(self._ledger.shrink(self._budget())):
+            gone |= more
+        if key in self._ledger:
+            return gone
+        self._writer.sweep(gone)
+        return None
+
+    def _end_writing(
+        self, key: SliceKey, gone: dict[str, int], writing: asyncio.Future[None]
+    ) -> None:
+        del self._writing[key]
+        if writing.exception() is None:
+            self._writer.trouble = ""
+        else:
+            self._ledger.remove(key, Removal.CORRUPT)
+            self._writer.sweep(gone | {self._folder.files.name(key): 0})
+
+    def _budget(self) -> int:
+        """What slices may take, now."""
+        return self._limit - self._writer.reserve - self._open.unlinked
+
+    def _settle(self, gone: list[Gone]) -> dict[str, int]:
+        """The files of what is out of the ledger, after everybody else was told."""
+        files = {}
+        for key, size, reason in gone:
+            self._open.drop(key, size)
+            self._on_removal(reason, size)
+            files[self._folder.files.name(key)] = size
+        self._forget_metas()
+        return files
+
+    def supersede(self, version: str, slices: range) -> None:
+        self._ledger.supersede(version, slices)
+
+    async def load_meta(self, key: ObjectKey) -> ObjectMeta | None:
+        if not self._usable:
+            return None
+        load = self._folder.index.load_meta
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._index_reader, load, key)
+        except StoreError as error:
+            log.warning("stored response not read error=%s", error)
+        except RowRefused as error:
+            log.warning("stored response removed reason=%s", error)
+            self._on_removal(Removal.CORRUPT, 0)
+            await self.remove_meta(key)
+        return None
+
+    async def save_meta(self, meta: ObjectMeta) -> bool:
+        if not self._usable:
+            return False
+        self._writer.sweep(self._settle(self._ledger.shrink(self._budget())))
+        if self._budget() < 0:
+            return False
+        self._ledger.meta_saved(meta.version)
+        self._forget_metas()
+        with suppress(StoreError):
+            return await self._writer.change(self._folder.save_meta, meta)
+        return False
+
+    async def remove_meta(self, key: ObjectKey) -> None:
+        if self._usable:
+            with suppress(StoreError):
+                await self._writer.change(self._folder.remove_meta, key)
+
+    def _forget_metas(self) -> None:
+        if versions := self._ledger.emptied():
+            self._writer.change(self._folder.forget, versions)
+
+    def trouble(self) -> str:
+        return self._writer.trouble
+
+    @property
+    def size(self) -> int:
+        files = self._ledger.size + self._writer.unswept + self._open.unlinked
+        return files + self._folder.footprint
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @property
+    def slices(self) -> int:
+        return len(self._ledger)
+
+
+def most_open() -> int:
+    """Slices to keep open: most descriptors are for connections."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_SLICES if soft == resource.RLIM_INFINITY else min(OPEN_SLICES, soft // 4)

@@ -1,7 +1,9 @@
 """Bytes of one version, from the store where it has them, from fills where it has not."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
+from itertools import chain, islice
 
 from edgecache.catalog import Catalog
 from edgecache.core.errors import NotFound, RangeNotSatisfiable, StoreError, VersionChanged
@@ -10,7 +12,7 @@ from edgecache.core.model import ByteSpan, Reason, SliceKey, Source
 from edgecache.core.plan import RunSizes
 from edgecache.core.ranges import IntRange, slice_span, slices_of
 from edgecache.core.reply import Found
-from edgecache.fill import PIECE, Fill, FillTable
+from edgecache.fill import PIECE, Fill, FillTable, SliceBuffer
 from edgecache.origins import Origins
 from edgecache.request import Piece
 from edgecache.store import Bytes, OpenSlice, SliceStore
@@ -19,6 +21,44 @@ from edgecache.upstream import Body
 
 # A body this short is read to its end, so that the connection can be used again.
 DISCARD_LIMIT = 2**16
+# How long a reader that jumps ahead in a running fill waits for it before it asks for itself.
+SEEK_PATIENCE = 0.25
+# Of how many slices `missing` speaks: no request is worth a second of the event loop's time.
+MOST_LOOKED_AT = 2**16
+
+
+class Reading:
+    """One response's way through a version: the fill it is attached to, and how far it asks."""
+
+    def __init__(self, stop: int, window: int, sizes: RunSizes) -> None:
+        self.stop = stop
+        self.fill: Fill | None = None
+        self._window = window
+        self._most = sizes.max_run
+        self._least = sizes.slice_size
+        self._attachment = ExitStack()
+
+    def attach(self, fill: Fill) -> Fill:
+        if fill is not self.fill:
+            self._attachment.close()
+            self._attachment.enter_context(fill.reader(self.stop))
+            self.fill = fill
+        return fill
+
+    def advance(self, number: int) -> None:
+        if self.fill is not None:
+            self.fill.advance(number)
+
+    def window(self) -> int:
+        """How many bytes to ask for now: twice as many each time, if the reader keeps up."""
+        if self.fill is not None and self.fill.outwaited:
+            self._most = self._least  # what is cut off was bought in vain: slice by slice from here
+        window = min(self._window, self._most)
+        self._window = 2 * window
+        return window
+
+    def close(self) -> None:
+        self._attachment.close()
 
 
 class Streams:
@@ -40,9 +80,10 @@ class Streams:
 
     def missing(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> tuple[int, int]:
         """(slices not on disk, slices in all) of what `spans` need."""
-        needed = [n for span in spans for n in slices_of(span, self.sizes.slice_size)]
-        absent = sum(not self._store.has(SliceKey(stored.version, n)) for n in needed)
-        return absent, len(needed)
+        numbers = [slices_of(span, self.sizes.slice_size) for span in spans]
+        looked_at = islice(chain(*numbers), MOST_LOOKED_AT)
+        absent = sum(not self._store.has(SliceKey(stored.version, n)) for n in looked_at)
+        return absent, min(sum(map(len, numbers)), MOST_LOOKED_AT)
 
     def first_gap(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> IntRange | None:
         """What to ask the origin for first, None if nothing is missing."""
@@ -79,12 +120,12 @@ class Streams:
         """
         numbers = slices_of(span, self.sizes.slice_size)
         window = self.sizes.window(stored.meta.key.key, span, stored.meta.length)
-        attached: Fill | None = None
-        with ExitStack() as attachment:
+        with closing(Reading(numbers.stop, window, self.sizes)) as reading:
             for number in numbers:
                 whole = slice_span(number, self.sizes.slice_size, stored.meta.length)
                 start = max(span.start, whole.start) - whole.start
                 stop = min(span.stop, whole.stop) - whole.start
+                reading.advance(number)
                 opened = await self._opened(stored, number)
                 while opened is not None and start < stop:
                     data = await _read(opened, start, min(stop, start + PIECE))
@@ -94,16 +135,7 @@ class Streams:
                     start += len(data)
                 if start == stop:
                     continue
-                fill = self._fills.find(stored.version, number)
-                if fill is None:
-                    run = self._run(stored, number, numbers.stop, window)
-                    fill = self._fetch(stored, route, run)
-                    window = min(2 * window, self.sizes.max_run)
-                if fill is not attached:
-                    attachment.close()
-                    attachment.enter_context(fill.reader(numbers.stop))
-                    attached = fill
-                buffer = fill.take(number)
+                buffer = await self._buffer(stored, route, reading, number)
                 while start < stop:
                     view = await buffer.wait(start, stop)
                     yield Source.FILL, view
@@ -116,10 +148,27 @@ class Streams:
             return await self._store.open(key, stored.meta)
         return opened
 
-    def _fetch(self, stored: StoredResponse, route: Route, numbers: range) -> Fill:
-        span = self._bytes_of(stored, numbers)
+    async def _buffer(
+        self, stored: StoredResponse, route: Route, reading: Reading, number: int
+    ) -> SliceBuffer:
+        """The slice from a fill that has it at hand, or soon, else from one of the reader's own."""
+        while (fill := self._fill_with(stored, reading, number)) is not None:
+            buffer = reading.attach(fill).take(number)
+            if fill.is_near(number) or await _begins(buffer):
+                return buffer
+            fill.leave(number)
+        fill = self._fetch(stored, route, self._run(stored, number, reading.stop, reading.window()))
+        return reading.attach(fill).take(number)
 
+    def _fill_with(self, stored: StoredResponse, reading: Reading, number: int) -> Fill | None:
+        """The reader's own fill first: that has what the store did not take, ended or not."""
+        if reading.fill is not None and reading.fill.covers(number):
+            return reading.fill
+        return self._fills.find(stored.version, number)
+
+    def _fetch(self, stored: StoredResponse, route: Route, numbers: range) -> Fill:
         async def ask() -> tuple[Body, range]:
+            span = self._bytes_of(stored, fill.numbers)
             try:
                 found, body = await self._origins.get(
                     stored.meta.key,
@@ -178,3 +227,12 @@ async def _read(opened: OpenSlice, start: int, stop: int) -> Bytes | None:
         return await opened.read(start, stop)
     except StoreError:
         return None
+
+
+async def _begins(buffer: SliceBuffer) -> bool:
+    """Whether the slice's first byte comes within a reader's patience."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SEEK_PATIENCE):
+            await buffer.wait(0, 1)
+            return True
+    return False

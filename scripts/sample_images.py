@@ -7,7 +7,7 @@ in 0..1, with y downwards; `render` turns it into a binary PPM.
 import math
 import random
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 
 Colour = tuple[float, float, float]
 Pixel = Callable[[float, float], Colour]
@@ -37,7 +37,7 @@ def mix(a: Colour, b: Colour, t: float) -> Colour:
 
 def ramp(stops: list[tuple[float, Colour]], t: float) -> Colour:
     """The colour at `t` of a gradient through `stops`."""
-    for (low, a), (high, b) in zip(stops, stops[1:], strict=False):
+    for (low, a), (high, b) in pairwise(stops):
         if t <= high:
             return mix(a, b, (t - low) / (high - low))
     return stops[-1][1]

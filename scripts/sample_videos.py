@@ -9,7 +9,7 @@ import math
 import random
 import struct
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 
 from sample_images import Colour, fractal, hexes, mix, ramp, smoothstep
 
@@ -49,7 +49,7 @@ def sun(second: float) -> tuple[float, float]:
 
 def sky(second: float, x: float, y: float) -> Colour:
     now = hour(second)
-    for before, after in zip(SKIES, list(SKIES)[1:], strict=False):
+    for before, after in pairwise(SKIES):
         if now <= after:
             low, high = ramp(SKIES[before], y / 0.72), ramp(SKIES[after], y / 0.72)
             colour = mix(low, high, (now - before) / (after - before))

@@ -2,7 +2,8 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -19,10 +20,21 @@ ALLOWED = {
     "__main__": "cli",
     # Commands
     "cli": "cli.demo cli.serve",
+    "cli.demo": "cli.serve demo demo.report demo.samples demo.stage demo.stats web.app",
     "cli.serve": "config web.app",
+    # The demo is a user of the product, from outside
+    "demo": "",
+    "demo.stage": "demo.bucket demo.report demo.script demo.settings demo.stats demo.visit web.app",
+    "demo.report": "demo.samples demo.settings demo.stats",
+    "demo.visit": "demo.script demo.stats",
+    "demo.script": "demo.samples",
+    "demo.settings": "config demo.bucket",
+    "demo.bucket": "",
+    "demo.samples": "",
+    "demo.stats": "",
     # The wiring (web.app) is the one place that names concrete classes.
     "web": "",
-    "web.app": "catalog disk_store engine fill lookup origins passthrough store stream upstream "
+    "web.app": "catalog engine fill lookup origins passthrough store stream upstream "
     f"web.accesslog web.admin web.delivery web.protocol web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
@@ -40,15 +52,16 @@ ALLOWED = {
     # Adapters: none knows another's side
     "upstream": "config",
     "fill": "tasks",
-    "disk_store": "open_slice slice_files slice_format slice_index store",
     "store_memory": "store",
-    "store": "",
+    "store": "open_slice slice_disk slice_files slice_folder store_writer",
+    "store_writer": "slice_folder tasks",
+    "open_slice": "slice_files",
+    "slice_folder": "slice_files slice_format slice_index",
     "slice_index": "meta_format slice_disk",
     "slice_files": "slice_format",
     "slice_disk": "",
     "slice_format": "",
     "meta_format": "",
-    "open_slice": "",
     # Values
     "metrics": "config",
     "tasks": "",
@@ -78,30 +91,30 @@ ALLOWED = {
     "core.errors": "",
 }
 
-# Who may import a library: nobody else's signature speaks of it.
+# Who may import a library: nobody else's signature speaks of it. The longest name that fits counts.
 OWNERS = {
-    "aiohttp": "web.* upstream",
+    "aiohttp": "web.* upstream demo.*",
+    "aiohttp.web": "web.*",
     "multidict": "web.*",
-    "yarl": "upstream",
+    "yarl": "upstream demo.*",
     "botocore": "upstream",
     "aiobotocore": "upstream",
     "diskcache": "slice_disk slice_index",
-    "sqlite3": "slice_index",
+    "sqlite3": "slice_disk slice_index",
     "xxhash": "slice_format meta_format",
     "prometheus_client": "metrics",
-    "pydantic": "config",
-    "pydantic_settings": "config",
+    "pydantic": "config demo.settings",
+    "pydantic_settings": "config demo.settings",
     "yaml": "config_file",
     "typer": "cli cli.*",
     "rich": "cli.* demo.*",
     "uvloop": "cli.*",
-    "moto": "demo.*",
-    "werkzeug": "demo.*",
+    "moto": "demo.bucket",
 }
 
 # Core decides; it is given the time, the bytes and the settings, and does nothing by itself.
 PURE = {
-    "bisect", "collections", "collections.abc", "dataclasses", "datetime", "enum", "functools",
+    "bisect", "collections", "dataclasses", "datetime", "enum", "functools",
     "hashlib", "heapq", "html", "itertools", "json", "math", "operator", "re", "string", "struct",
     "typing", "urllib.parse",
 }  # fmt: skip
@@ -127,21 +140,25 @@ def imports(module: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are absolute here"
-            for alias in node.names:
-                submodule = f"{node.module}.{alias.name}".removeprefix("edgecache.")
-                yield f"edgecache.{submodule}" if submodule in SOURCES else str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def longest(name: str, known: Iterable[str]) -> str:
+    """The longest of the known dotted names that `name` is, or is inside of; "" if none is."""
+    return max((k for k in known if f"{name}.".startswith(f"{k}.")), key=len, default="")
 
 
 def own_imports(module: str) -> set[str]:
-    found = {name for name in imports(module) if name.split(".")[0] == "edgecache"}
-    return {name.removeprefix("edgecache").removeprefix(".") for name in found} - {""}
+    names = {name.removeprefix("edgecache.") for name in imports(module) if is_own(name)}
+    return {longest(name, SOURCES) for name in names - {"edgecache"}} - {""}
+
+
+def is_own(name: str) -> bool:
+    return name.split(".")[0] == "edgecache"
 
 
 def owned_by(module: str, owners: str) -> bool:
-    return any(
-        module == owner or (owner.endswith(".*") and module.startswith(owner[:-1]))
-        for owner in owners.split()
-    )
+    return any(fnmatch(module, owner) for owner in owners.split())
 
 
 def test_every_module_has_its_layer_and_every_layer_its_module() -> None:
@@ -176,17 +193,17 @@ def test_nothing_below_imports_what_is_above() -> None:
 @pytest.mark.parametrize("module", SOURCES)
 def test_a_library_is_imported_by_its_owner_only(module: str) -> None:
     for name in imports(module):
-        library = name.split(".")[0]
-        if library in OWNERS:
+        if library := longest(name, OWNERS):
             assert owned_by(module, OWNERS[library]), f"{module} imports {library}"
         else:
-            assert library in sys.stdlib_module_names | {"edgecache"}, f"{library} has no owner"
+            root = name.split(".")[0]
+            assert root in sys.stdlib_module_names | {"edgecache"}, f"{root} has no owner"
 
 
 @pytest.mark.parametrize("module", [name for name in SOURCES if name.startswith("core")])
 def test_core_is_pure(module: str) -> None:
     outside = {name for name in imports(module) if not name.startswith("edgecache.core")}
-    assert outside - PURE == set()
+    assert {name for name in outside if not longest(name, PURE)} == set()
     for node in ast.walk(parse(module)):
         assert not isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.Global), module
         if isinstance(node, ast.Call):

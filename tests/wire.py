@@ -61,7 +61,6 @@ async def deliver(
     count: Callable[[int], None],
 ) -> None:
     """Send head and body, pausing for each step at its byte; `count` gets what the kernel took."""
-    bodiless = bodiless or answer.status in (204, 304)
     length = 0 if bodiless else answer.stop - answer.start
     steps = sorted((one for one in answer.steps if one[0] <= length), key=itemgetter(0))
     for _, step in (one for one in steps if one[0] == BEFORE_HEAD):

@@ -10,6 +10,8 @@ Fields = list[tuple[str, str]]
 BODY_FIELDS = frozenset(
     {"Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Accept-Ranges"}
 )
+# These would let a cache on the way keep one client's 412 or 416 and give it to the others.
+FRESHNESS_FIELDS = frozenset({"Cache-Control", "Expires"})
 
 
 def answer_fields(stored: StoredResponse, plan: Plan, boundary: str) -> Fields:
@@ -23,11 +25,14 @@ def answer_fields(stored: StoredResponse, plan: Plan, boundary: str) -> Fields:
         case 206:
             multipart = ("Content-Type", f"multipart/byteranges; boundary={boundary}")
             return [multipart, *without(stored.fields, frozenset({"Content-Type"}))]
-        case 416:
-            fields = without(stored.fields, BODY_FIELDS)
-            return [*fields, ("Content-Range", f"bytes */{stored.meta.length}")]
-        case _:
+        case 304:
             return without(stored.fields, BODY_FIELDS)
+        case _:
+            fields = without(stored.fields, BODY_FIELDS | FRESHNESS_FIELDS)
+            fields.append(("Cache-Control", "no-store"))
+            if plan.status == 416:
+                fields.append(("Content-Range", f"bytes */{stored.meta.length}"))
+            return fields
 
 
 def without(fields: tuple[tuple[str, str], ...], names: frozenset[str]) -> Fields:

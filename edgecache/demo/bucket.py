@@ -15,6 +15,11 @@ from yarl import URL
 from edgecache.core.errors import ConfigError, UpstreamError
 
 BUCKET = "demo-media"
+# moto wants to see a signature for what is not public, and takes any.
+SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=demo/20250101/us-east-1/s3/aws4_request,"
+    " SignedHeaders=host, Signature=0"
+)
 
 
 class Embedded(Protocol):
@@ -58,8 +63,15 @@ def _start() -> Embedded:
 
 async def _fill(endpoint: str, objects: Mapping[str, bytes]) -> None:
     """No content types: as on many a real volume, edgecache has to tell them by the extension."""
-    async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:
-        for path, data in {BUCKET: b"", **{f"{BUCKET}/{k}": v for k, v in objects.items()}}.items():
-            async with session.put(URL(f"{endpoint}/{path}", encoded=True), data=data) as response:
-                if response.status != 200:
-                    raise UpstreamError(f"the embedded S3 refused {path}: {response.status}")
+    async with aiohttp.ClientSession(
+        headers={"Authorization": SIGNED}, skip_auto_headers=("Content-Type",)
+    ) as session:
+        await _put(session, f"{endpoint}/{BUCKET}", b"")
+        for key, data in objects.items():
+            await _put(session, f"{endpoint}/{BUCKET}/{key}", data)
+
+
+async def _put(session: aiohttp.ClientSession, url: str, data: bytes) -> None:
+    async with session.put(URL(url, encoded=True), data=data) as response:
+        if response.status != 200:
+            raise UpstreamError(f"the embedded S3 refused {url}: {response.status}")

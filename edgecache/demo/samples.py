@@ -30,9 +30,7 @@ PAGE = (GALLERY, STYLE, *IMAGES)  # what a browser asks for when it opens the ga
 def load() -> dict[str, bytes]:
     """Every object: its key and its bytes."""
     assets = files("edgecache.demo") / "assets"
-    return {
-        key: (assets / key.removeprefix(PREFIX)).read_bytes() for key in (*PAGE, VIDEO, CLIP)
-    }
+    return {key: (assets / key.removeprefix(PREFIX)).read_bytes() for key in (*PAGE, VIDEO, CLIP)}
 
 
 def boxes(mp4: bytes) -> dict[str, ByteSpan]:

@@ -6,9 +6,10 @@ import socket
 from collections.abc import Collection
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from edgecache.config import Admin, Cache, Config, Fetch, Listen, Log, Origin
+from edgecache.config import Admin, Cache, Config, Fetch, Listen, Log, Origin, Route
 from edgecache.core.errors import ConfigError
 from edgecache.demo.bucket import BUCKET
 
@@ -45,9 +46,11 @@ def demo_config(endpoint: str, folder: Path, *, port: int, admin_port: int) -> C
                 region="us-east-1",
                 bucket=BUCKET,
                 access_key="demo",
-                secret_key="demo-secret",  # noqa: S106  # moto takes any
+                secret_key=SecretStr("demo"),  # moto takes any
             )
         },
+        # Tomorrow another edgecache may have this address: browsers must not keep these for a year.
+        routes=(Route(browser_ttl=60),),
         cache=Cache(dir=folder, size=256 * 2**20, slice_size=SLICE_SIZE),
         fetch=Fetch(first_run=SLICE_SIZE, image_run=4 * SLICE_SIZE, max_run=16 * SLICE_SIZE),
         log=Log(level="warning", access="off"),
@@ -59,12 +62,11 @@ def free_port(wanted: int, taken: Collection[int] = ()) -> int:
 
     :raises ConfigError: there is none near.
     """
-    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
+    ports = range(wanted, min(wanted + PORTS_TRIED, 65536))
+    for port in ports:
         if port == 0 or (port not in taken and _is_free(port)):
             return port
-    raise ConfigError(
-        f"no free port from {wanted} to {wanted + PORTS_TRIED - 1}", hint="name one with --port"
-    )
+    raise ConfigError(f"no free port from {ports[0]} to {ports[-1]}", hint="name one with --port")
 
 
 def _is_free(port: int) -> bool:

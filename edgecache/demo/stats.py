@@ -1,4 +1,6 @@
-"""What /api/stats says. Rule of this module: the server's own figures, none made up here."""
+"""What a visit came to. Rule of this module: byte counts and dollars are the server's own
+(/api/stats), none is made up here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +13,8 @@ class Stats:
     client_bytes: int
     origin_bytes: int
     saved_bytes: int
-    avoided: float  # dollars
+    dollars_avoided: float
     hit_ratio: float | None
-    slices: int
 
     @classmethod
     def parse(cls, answer: Mapping[str, Any]) -> "Stats":
@@ -22,7 +23,24 @@ class Stats:
             client_bytes=answer["bytes"]["client"],
             origin_bytes=answer["bytes"]["origin"],
             saved_bytes=answer["bytes"]["saved"],
-            avoided=answer["dollars"]["avoided"],
+            dollars_avoided=answer["dollars"]["avoided"],
             hit_ratio=answer["hit_ratio"],
-            slices=answer["cache"]["slices"],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """`cold`, `warm`: seconds to the first byte of each answer, by what its Cache-Status said."""
+
+    title: str
+    requests: int
+    client_bytes: int
+    origin_bytes: int
+    cold: tuple[float, ...]
+    warm: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    results: tuple[StepResult, ...]
+    totals: Stats

@@ -5,7 +5,6 @@ compared with what was put into the bucket, and bytes are counted by the server,
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
@@ -13,7 +12,7 @@ from yarl import URL
 from edgecache.core.errors import EdgecacheError
 from edgecache.core.ranges import format_content_range
 from edgecache.demo.script import Ask, Step
-from edgecache.demo.stats import Stats
+from edgecache.demo.stats import Stats, StepResult
 
 # How often, and how far apart in seconds, figures are read until two readings agree: a fill may
 # still run when the client that began it has gone.
@@ -23,18 +22,6 @@ BETWEEN_READINGS = 0.02
 
 class WrongAnswer(EdgecacheError):
     """What came is not what was put."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
-    """`cold` and `warm`: seconds to the first byte, by what Cache-Status said."""
-
-    title: str
-    requests: int
-    client_bytes: int
-    origin_bytes: int
-    cold: tuple[float, ...]
-    warm: tuple[float, ...]
 
 
 class Visit:
@@ -58,9 +45,9 @@ class Visit:
         """:raises WrongAnswer: at the first answer that is not as it must be."""
         before = await self.stats()
         if step.together:
-            times = await asyncio.gather(*(self._ask(ask) for ask in step.asks))
+            times = await asyncio.gather(*(self.ask(ask) for ask in step.asks))
         else:
-            times = [await self._ask(ask) for ask in step.asks]
+            times = [await self.ask(ask) for ask in step.asks]
         after = await self._settled()
         return StepResult(
             title=step.title,
@@ -84,7 +71,7 @@ class Visit:
                 break
         return stats
 
-    async def _ask(self, ask: Ask) -> tuple[float, bool]:
+    async def ask(self, ask: Ask) -> tuple[float, bool]:
         """(seconds to the first byte, whether it came from the cache)."""
         headers = {"Range": ask.range} if ask.range else {}
         if ask.revalidate:

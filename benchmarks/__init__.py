@@ -1,0 +1,1 @@
+"""Measurements against named peers, beside them, in one run. Linux only."""

@@ -1,0 +1,185 @@
+"""Misses: a cold 1 GiB read, and the first byte of a cold range, edgecache beside nginx.
+
+The origin answers each request after 20 ms. Every round has a fresh server with an empty cache.
+Bytes are checked by length and hash. "First byte after origin's" is the time from the origin's
+first byte leaving it to the client's first byte, on the one monotonic clock of the machine.
+
+Example: python -m benchmarks.misses --rounds 5
+"""
+
+import json
+import random
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks import client, report, servers
+from benchmarks.origin import digest
+from benchmarks.programs import environment, need
+from benchmarks.servers import Running
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+LATENCY = 0.020
+RANGE = 256 * KIB
+Start = Callable[[Path, int], AbstractContextManager[Running]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    seconds: float
+    cpu: float  # the server's seconds
+    first_byte: float  # after the origin's, ms
+    requests: int  # to the origin
+    bought: float  # bytes from the origin / bytes of the object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranged:
+    """Of one cold range each: ms after the origin's first byte, bytes bought / covered."""
+
+    first_byte: float
+    bought: float
+
+
+def sent_by(origin: Running) -> list[tuple[str, int, int]]:
+    """What the origin sent since the last call: (path, time of its first byte, body bytes)."""
+    with socket.create_connection(("127.0.0.1", origin.port)) as connection:
+        connection.sendall(client.request_head("/sent"))
+        head, data = client.read_head(connection)
+        length = int(client.parse_head(head)[1]["content-length"])
+        while len(data) < length:
+            data += connection.recv(2**20)
+    return [(path, at, count) for path, at, count in json.loads(data)]
+
+
+def whole(server: Running, origin: Running, length: int) -> Whole:
+    sent_by(origin)
+    cpu = server.cpu_seconds()
+    reply = client.get(server.port, f"/outputs/{length}-cold.mp4")
+    cpu = server.cpu_seconds() - cpu
+    if (reply.status, reply.length, reply.digest) != (200, length, digest(0, length)):
+        raise SystemExit(f"{server.name}: wrong bytes {reply}")
+    sent = sent_by(origin)
+    return Whole(
+        seconds=reply.seconds,
+        cpu=cpu,
+        first_byte=(reply.first_byte - min(at for _, at, _ in sent)) / 1e6,
+        requests=len(sent),
+        bought=sum(count for _, _, count in sent) / length,
+    )
+
+
+def cold_ranges(server: Running, origin: Running, *, known: bool, count: int) -> list[Ranged]:
+    """Ranges of objects that were never asked for, or seeks in one that is known."""
+    choice = random.Random(count)
+    if known:
+        client.get(server.port, f"/outputs/{GIB}-seek.mp4", range_="bytes=0-0")
+    slots = choice.sample(range(16, GIB // MIB - 2, 4), count)
+    return [
+        cold_range(
+            server,
+            origin,
+            f"/outputs/{GIB}-{'seek' if known else number}.mp4",
+            slot * MIB + choice.randrange(MIB),
+        )
+        for number, slot in enumerate(slots)
+    ]
+
+
+def cold_range(server: Running, origin: Running, path: str, start: int) -> Ranged:
+    sent_by(origin)
+    stop = start + RANGE
+    reply = client.get(server.port, path, range_=f"bytes={start}-{stop - 1}")
+    if (reply.status, reply.digest) != (206, digest(start, stop)):
+        raise SystemExit(f"{server.name}: wrong bytes {reply}")
+    sent = sent_by(origin)
+    covered = (-(-stop // MIB) - start // MIB) * MIB
+    return Ranged(
+        first_byte=(reply.first_byte - min(at for _, at, _ in sent)) / 1e6,
+        bought=sum(count for _, _, count in sent) / covered,
+    )
+
+
+PEERS: dict[str, Start] = {"nginx": servers.nginx, "edgecache": servers.edgecache}
+COLUMNS = ("cold, origin 20 ms away", "nginx", "edgecache", "edgecache/nginx", "asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    whole: Whole
+    unknown: list[Ranged]
+    known: list[Ranged]
+
+
+def measure(start: Start, directory: Path, origin: Running, length: int, count: int) -> Round:
+    with start(directory, origin.port) as server:
+        return Round(
+            whole(server, origin, length),
+            cold_ranges(server, origin, known=False, count=count),
+            cold_ranges(server, origin, known=True, count=count),
+        )
+
+
+def rows_of(theirs: list[Round], ours: list[Round], length: int) -> list[list[str]]:
+    size = f"{length // MIB} MiB"
+    seconds = [[each.whole.seconds for each in rounds] for rounds in (theirs, ours)]
+    speed = report.ratio(seconds[0], seconds[1])
+    cpu = [[each.whole.cpu for each in rounds] for rounds in (theirs, ours)]
+    return [
+        [f"whole {size}: seconds", *middles(seconds, ".2f"), f"speed {speed}", ">= 1"],
+        [f"whole {size}: CPU seconds", *middles(cpu, ".2f"), str(report.ratio(cpu[1], cpu[0])), ""],
+        *rows(f"whole {size}", [[[each.whole] for each in rounds] for rounds in (theirs, ours)]),
+        *rows("range, unknown object", [[each.unknown for each in r] for r in (theirs, ours)]),
+        *rows("range, known object", [[each.known for each in r] for r in (theirs, ours)]),
+    ]
+
+
+def middles(many: list[list[float]], form: str) -> list[str]:
+    return [format(median(values), form) for values in many]
+
+
+def rows(name: str, peers: Sequence[Sequence[Sequence[Whole | Ranged]]]) -> list[list[str]]:
+    """First byte and price of each server's samples, all rounds together."""
+    samples = [[one for each in rounds for one in each] for rounds in peers]
+    waits = [
+        f"{median(one.first_byte for one in many):.1f} {max(one.first_byte for one in many):.1f}"
+        for many in samples
+    ]
+    prices = [f"{mean(one.bought for one in many):.3f}" for many in samples]
+    return [
+        [f"{name}: first byte after origin's, ms, median max", *waits, "", "<= 10 ms"],
+        [f"{name}: bytes bought / covered", *prices, "", "<= 1"],
+    ]
+
+
+def main() -> None:
+    parser = report.options_of(__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    need("nginx")
+    rounds, length, count = (1, 64 * MIB, 5) if options.quick else (options.rounds, GIB, 20)
+    circumstances = environment("nginx") | {
+        "rounds": f"{rounds}, a fresh server each; {count} cold ranges of {RANGE // KIB} KiB each"
+    }
+    found: dict[str, list[Round]] = {name: [] for name in PEERS}
+    with (
+        report.workplace(options.dir) as directory,
+        servers.origin(latency=LATENCY) as origin,
+    ):
+        for number in range(rounds):
+            for name, start in PEERS.items():
+                report.note(f"round {number + 1} of {rounds}: {name} ...")
+                found[name].append(measure(start, directory, origin, length, count))
+    if options.json:
+        results = {name: [asdict(one) for one in many] for name, many in found.items()}
+        report.show_json({"circumstances": circumstances, "misses": results})
+    else:
+        table = rows_of(found["nginx"], found["edgecache"], length)
+        report.show("Misses", circumstances, COLUMNS, table)
+
+
+if __name__ == "__main__":
+    main()

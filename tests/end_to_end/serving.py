@@ -1,0 +1,96 @@
+"""`edgecache serve` as users start it: a process, a config file, two ports."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.end_to_end.programs import PATIENCE, Program, environment, eventually
+
+COMMAND = (sys.executable, "/tmp/serve_mem.py", "serve")  # FIXME TEMP
+
+Settings = dict[str, dict[str, object]]
+
+
+def settings_for(origin: Mapping[str, str], folder: Path, **sections: dict[str, object]) -> Settings:
+    """Free ports, a cache in `folder`, the access log on standard output; `sections` come on top."""
+    settings: Settings = {
+        "listen": {"host": "127.0.0.1", "port": 0},
+        "admin": {"port": 0},
+        "origins": {"main": dict(origin)},
+        "cache": {"dir": str(folder / "cache"), "size": "512MiB"},
+    }
+    for name, section in sections.items():
+        settings[name] = settings.get(name, {}) | section
+    return settings
+
+
+class Edgecache(Program):
+    """A server that has said where it listens."""
+
+    def __init__(self, *arguments: str | Path, env: Mapping[str, str], cwd: Path) -> None:
+        super().__init__([*COMMAND, *arguments], env=env, cwd=cwd)
+        self.url = self.admin_url = ""
+
+    def listening(self) -> "Edgecache":
+        found = self.stderr.wait(r"serving url=(\S+) admin=(\S+)")
+        self.url, self.admin_url = found.groups()
+        return self
+
+    def admin(self, path: str, token: str = "") -> tuple[int, str]:
+        """(status, text) of a GET on the admin port."""
+        request = urllib.request.Request(f"{self.admin_url}{path}")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def total(self, name: str, token: str = "") -> float:
+        """The sum over all samples of that name in /metrics."""
+        families = text_string_to_metric_families(self.admin("/metrics", token)[1])
+        samples = (sample for family in families for sample in family.samples)
+        return sum(sample.value for sample in samples if sample.name == name)
+
+    def idle(self, token: str = "") -> None:
+        """Waits until everything fetched is stored and every answer is over."""
+        for gauge in ("edgecache_fills_active", "edgecache_http_requests_in_flight"):
+            eventually(lambda name=gauge: self.total(name, token) == 0, f"{gauge} is 0")
+
+    def access(self, path: str, count: int = 1) -> list[dict[str, object]]:
+        """The JSON access log lines of `path`, once there are `count` of them."""
+
+        def read() -> list[dict[str, object]]:
+            entries = [json.loads(line) for line in self.stdout]
+            return [entry for entry in entries if entry["path"] == path]
+
+        eventually(lambda: len(read()) >= count, f"{count} access log lines of {path}")
+        return read()
+
+
+@contextmanager
+def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Edgecache]:
+    """A server with these settings as its file; killed in the end if it still runs."""
+    file = folder / "edgecache.yaml"
+    file.write_text(yaml.safe_dump(settings, allow_unicode=True))
+    with started("--config", file, folder=folder, **variables) as server:
+        yield server.listening()
+
+
+@contextmanager
+def started(*arguments: str | Path, folder: Path, **variables: str) -> Iterator[Edgecache]:
+    """`edgecache serve` with these arguments, in `folder`; it may also refuse to start."""
+    server = Edgecache(*arguments, env=environment(**variables), cwd=folder)
+    try:
+        yield server
+    finally:
+        server.kill()

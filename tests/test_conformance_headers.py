@@ -1,0 +1,412 @@
+"""What passes through in each direction and what edgecache says of itself: RFC 9110 §7.6, RFC 9111
+§3.1, RFC 9211, DESIGN.md part 2. Names are http-tests/cache-tests ids where they have one."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests import serving
+from tests.faults import Fields
+from tests.pattern import Pattern
+from tests.serving import SLICE, Reply, Serve, Site
+
+serve = serving.serve
+site = serving.site
+
+PATH = "/outputs/a.png"
+KEY = "outputs/a.png"
+DATA = b"0123456789"
+LONG = Pattern(4 * SLICE, seed=3)
+LONG_PATH, LONG_KEY = "/outputs/v.mp4", "outputs/v.mp4"
+
+# Towards the origin: method, key and range, and nothing that a client said
+
+
+SENT = {
+    "host",
+    "x-amz-date",
+    "x-amz-content-sha256",
+    "authorization",
+    "accept-encoding",
+    "user-agent",
+    "range",
+}
+CLIENT_FIELDS = {
+    "Accept": "image/webp",
+    "Accept-Encoding": "gzip, br",
+    "Accept-Language": "de",
+    "Authorization": "Bearer stolen",
+    "Cache-Control": "no-cache",
+    "Cookie": "session=1",
+    "Forwarded": "for=1.2.3.4",
+    "Origin": "https://app.example.com",
+    "Referer": "https://app.example.com/?token=1",
+    "Range": "bytes=2-3",
+    "If-Range": '"x"',
+    "If-Match": "*",
+    "If-Unmodified-Since": "Thu, 01 Jan 2099 00:00:00 GMT",
+    "User-Agent": "Mozilla/5.0",
+    "Via": "1.1 proxy",
+    "X-Amz-Acl": "public-read",
+    "X-Amz-Security-Token": "x",
+    "X-Amz-Date": "20000101T000000Z",
+    "X-Forwarded-For": "1.2.3.4",
+    "X-Forwarded-Host": "evil.example",
+    "X-HTTP-Method-Override": "DELETE",
+    "X-Original-URL": "/models/secret.bin",
+    "TE": "trailers",
+}
+
+
+async def test_nothing_of_a_client_goes_upstream(site: Site) -> None:
+    site.origin.put(KEY, DATA)
+    assert (await site.get(f"{PATH}?acl&x=1", CLIENT_FIELDS)).body == DATA
+    (request,) = site.origin.requests
+    assert set(request.header_names) == SENT
+    assert request.signed == ("host", "x-amz-content-sha256", "x-amz-date")
+    assert request.header("user-agent") == "edgecache"
+    assert request.header("accept-encoding") == "identity"
+    assert request.raw_path == f"/{site.origin.bucket}/{KEY}"
+    for value in CLIENT_FIELDS.values():
+        assert value not in dict(request.headers).values()
+
+
+async def test_the_origins_own_validator_goes_back_as_it_came(site: Site) -> None:
+    """conditional-etag-weak-generate-weak, conditional-etag-strong-generate-unquoted"""
+    for etag in ('"strong"', 'W/"weak"'):
+        site.origin.put(KEY, DATA, headers={"ETag": etag})
+        await site.get(PATH)
+        site.clock.advance(3600)
+        site.origin.reset()
+        await site.get(PATH)
+        assert site.origin.requests[0].header("if-none-match") == etag
+
+
+# Towards the client
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Content-Disposition",
+        "Content-Language",
+        "Content-Encoding",
+        "Content-Location",
+        "Link",
+        "Test-Header",
+        "X-Test-Header",
+        "X-Frame-Options",
+        "X-XSS-Protection",
+        "X-Robots-Tag",
+    ],
+)
+async def test_end_to_end_fields_are_stored_and_passed_on(site: Site, name: str) -> None:
+    """headers-store-*"""
+    site.origin.put(KEY, DATA, headers={name: "a value"})
+    for _ in range(2):
+        assert (await site.get(PATH)).headers.getall(name) == ["a value"]
+    assert (await site.head(PATH)).headers[name] == "a value"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Set-Cookie",
+        "Set-Cookie2",
+        "Via",
+        "CF-RAY",
+        "cf-cache-status",
+        "x-amz-request-id",
+        "x-amz-meta-secret",
+        "Strict-Transport-Security",
+        "Public-Key-Pins",
+        "Clear-Site-Data",
+        "NEL",
+        "Report-To",
+        "alt-svc",
+        "Access-Control-Allow-Credentials",
+        "CDN-Cache-Control",
+        "Content-MD5",
+        "Warning",
+    ],
+)
+async def test_the_origins_private_fields_stop_here(site: Site, name: str) -> None:
+    site.origin.put(KEY, DATA, headers={name: "foo"})
+    for _ in range(2):
+        reply = await site.get(PATH)
+        assert reply.status == 200
+        assert name not in reply.headers
+
+
+async def test_cloudflare_and_s3_do_not_show(site: Site) -> None:
+    site.origin.quirks.cloudflare_fields = True
+    site.origin.put(KEY, DATA)
+    for target in (PATH, "/outputs/none.png"):
+        reply = await site.get(target)
+        assert reply.headers.getall("Server") == ["edgecache"]
+        for name in reply.headers:
+            assert not name.lower().startswith(("cf-", "x-amz-", "set-cookie", "nel", "report"))
+
+
+async def test_omit_headers_listed_in_connection(site: Site) -> None:
+    """headers-omit-headers-listed-in-Connection"""
+    fields = {"Connection": "a, b", "a": "1", "b": "2", "c": "3"}
+    site.origin.put(KEY, DATA, headers=fields)
+    for _ in range(2):
+        reply = await site.get(PATH)
+        assert reply.headers["c"] == "3"
+        assert not {"a", "b"} & reply.headers.keys()
+
+
+async def test_other_set_cookie(site: Site) -> None:
+    """other-set-cookie, other-cookie: media for everyone is cached whatever the cookies."""
+    site.origin.put(KEY, DATA, headers={"Set-Cookie": "a=b"})
+    await site.get(PATH)
+    reply = await site.get(PATH, {"Cookie": "a=b"})
+    assert reply.cache_status.startswith("edgecache; hit")
+    assert "Set-Cookie" not in reply.headers
+
+
+async def test_a_field_with_bytes_that_are_no_text_is_dropped(site: Site) -> None:
+    site.origin.put(KEY, DATA)
+    site.origin.fault(Fields({"X-Bytes": "caf\xe9", "X-Fine": "tea"}))
+    for _ in range(2):
+        reply = await site.get(PATH)
+        assert (reply.status, reply.headers["X-Fine"]) == (200, "tea")
+        assert "X-Bytes" not in reply.headers
+
+
+@pytest.mark.parametrize("action", ["CR", "LF", "NUL"])
+async def test_a_field_with_a_control_character_is_no_answer(site: Site, action: str) -> None:
+    """U31: response splitting by the origin."""
+    character = {"CR": "\r", "LF": "\n", "NUL": "\0"}[action]
+    site.origin.put(KEY, DATA)
+    site.origin.fault(Fields({"X-A": f"a{character}Set-Cookie: x=y"}), times=None)
+    reply = await site.get(PATH)
+    assert reply.status in (200, 502)
+    assert "Set-Cookie" not in reply.headers
+
+
+# Every answer
+
+
+def common_fields(reply: Reply) -> None:
+    assert reply.headers.getall("X-Content-Type-Options") == ["nosniff"]
+    assert reply.headers.getall("Server") == ["edgecache"]
+    assert reply.headers.getall("Access-Control-Allow-Origin") == ["*"]
+    assert len(reply.headers.getall("Date")) == 1
+    assert reply.headers["Date"].endswith(" GMT")
+
+
+async def test_what_every_answer_carries(site: Site) -> None:
+    site.origin.put(KEY, DATA)
+    etag = {"If-None-Match": "*"}
+    for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=0-1,4-5"}, etag):
+        reply = await site.get(PATH, headers)
+        common_fields(reply)
+        assert reply.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert reply.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert reply.headers["Last-Modified"].endswith(" GMT")
+        for name in ("ETag", "Age", "Cache-Status"):
+            assert len(reply.headers.getall(name)) == 1
+        assert reply.status == 304 or reply.headers["Accept-Ranges"] == "bytes"
+    for target in ("/outputs/none.png", "/models/x", "/outputs//x"):
+        common_fields(await site.get(target))
+
+
+async def test_runpods_dates_are_mended(site: Site) -> None:
+    site.origin.quirks.utc_dates = True
+    site.origin.put(KEY, DATA, last_modified=1_700_000_000)
+    reply = await site.get(PATH)
+    assert reply.headers["Last-Modified"] == "Tue, 14 Nov 2023 22:13:20 GMT"
+    assert reply.headers["Date"] == "Sun, 15 Jun 2025 15:06:40 GMT"
+
+
+@pytest.mark.parametrize(
+    ("name", "origin_type", "content_type"),
+    [
+        ("a.png", None, "image/png"),
+        ("a.webp", "application/octet-stream", "image/webp"),
+        ("a.mp4", "", "video/mp4"),
+        ("a.bin", None, "application/octet-stream"),
+        ("noextension", None, "application/octet-stream"),
+        ("a.png", "image/x-own", "image/x-own"),
+        ("a.txt", "text/plain; charset=latin-1", "text/plain; charset=latin-1"),
+    ],
+)
+async def test_content_type(
+    site: Site, name: str, origin_type: str | None, content_type: str
+) -> None:
+    headers = {} if origin_type is None else {"Content-Type": origin_type}
+    site.origin.put(f"outputs/{name}", DATA, headers=headers)
+    assert (await site.get(f"/outputs/{name}")).headers.getall("Content-Type") == [content_type]
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.svg", "a.xml", "a.xhtml", "A.HTM"])
+async def test_active_content_is_sandboxed(site: Site, name: str) -> None:
+    site.origin.put(f"outputs/{name}", DATA)
+    reply = await site.get(f"/outputs/{name}")
+    assert reply.headers["Content-Security-Policy"].startswith("sandbox;")
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin", "expected"),
+    [
+        ({}, {}, "public, max-age=31536000, immutable"),
+        ({"browser_ttl": "1h"}, {}, "public, max-age=3600"),
+        ({"browser_ttl": 0}, {}, "no-cache"),
+        ({"browser_ttl": "1h"}, {"Cache-Control": "max-age=5"}, "max-age=5"),
+        ({}, {"Cache-Control": "no-store"}, "no-store"),
+        ({}, {"Cache-Control": "private"}, "private"),
+    ],
+)
+async def test_the_browsers_cache_control(
+    serve: Serve, settings: dict[str, object], origin: dict[str, str], expected: str
+) -> None:
+    async with serve(routes=[{"path": "/", **settings}]) as site:
+        site.origin.put(KEY, DATA, headers=origin)
+        assert (await site.get(PATH)).headers.getall("Cache-Control") == [expected]
+
+
+# Cache-Status is true, RFC 9211
+
+
+async def ask(site: Site, range_: str = "", path: str = LONG_PATH) -> str:
+    reply = await site.get(path, {"Range": range_} if range_ else {})
+    assert reply.status in (200, 206)
+    await site.idle()
+    return reply.cache_status
+
+
+async def test_cache_status_of_a_miss_and_a_hit(site: Site) -> None:
+    site.origin.put(KEY, DATA)
+    first = await ask(site, path=PATH)
+    assert first == "edgecache; fwd=uri-miss; fwd-status=206; stored; ttl=3600"
+    assert await ask(site, path=PATH) == "edgecache; hit; ttl=3600"
+
+
+async def test_cache_status_of_a_cold_object_of_many_slices(site: Site) -> None:
+    """Nothing of it was there, so it is not partial, however fast the origin was."""
+    site.origin.put(LONG_KEY, LONG)
+    assert await ask(site) == "edgecache; fwd=uri-miss; fwd-status=206; stored; ttl=3600"
+    assert await site.metric("http_requests_total", result="miss") == 1
+
+
+async def test_cache_status_of_a_partial_hit(site: Site) -> None:
+    site.origin.put(LONG_KEY, LONG)
+    await ask(site, f"bytes=0-{SLICE - 1}")
+    partial = await ask(site, f"bytes=0-{3 * SLICE - 1}")
+    assert partial == 'edgecache; fwd=partial; stored; ttl=3600; detail="1/3 slices"'
+    assert await site.metric("http_requests_total", result="partial") == 1
+
+
+async def test_cache_status_of_another_part(site: Site) -> None:
+    """The object is known, its slice is not: a miss, but no uri-miss."""
+    site.origin.put(LONG_KEY, LONG)
+    await ask(site, f"bytes=0-{SLICE - 1}")
+    other = await ask(site, f"bytes={2 * SLICE}-{3 * SLICE - 1}")
+    assert other == "edgecache; fwd=miss; stored; ttl=3600"
+
+
+async def test_cache_status_of_a_revalidation(site: Site) -> None:
+    site.origin.put(LONG_KEY, LONG)
+    await ask(site)
+    site.clock.advance(3600)
+    assert await ask(site) == "edgecache; fwd=stale; fwd-status=304; ttl=3600"
+    assert await site.metric("http_requests_total", result="revalidated") == 1
+
+
+async def test_cache_status_of_what_is_passed_through(site: Site) -> None:
+    site.origin.put(KEY, DATA, headers={"Cache-Control": "private"})
+    assert await ask(site, path=PATH) == "edgecache; fwd=bypass; fwd-status=200"
+    assert await ask(site, "bytes=0-1", PATH) == "edgecache; fwd=bypass; fwd-status=206"
+
+
+async def test_cache_status_of_a_negative_hit(site: Site) -> None:
+    await site.get(PATH)
+    assert (await site.get(PATH)).cache_status == 'edgecache; hit; detail="negative"'
+
+
+async def test_cache_status_when_nobody_was_asked(site: Site) -> None:
+    for target in ("/models/x", "/outputs//x"):
+        assert "Cache-Status" not in (await site.get(target)).headers
+
+
+async def collapse(site: Site, count: int, ask: Callable[[], str] = str) -> list[Reply]:
+    gate = site.origin.hold()
+    async with asyncio.timeout(serving.PATIENCE), asyncio.TaskGroup() as group:
+        leader = group.create_task(site.get(LONG_PATH))
+        await gate.reached.wait()
+        followers = [group.create_task(site.get(LONG_PATH)) for _ in range(count)]
+        await serving.until(lambda: site.server.metrics.total("http_requests_in_flight") > count)
+        gate.release()
+    return [leader.result(), *(one.result() for one in followers)]
+
+
+async def test_collapse_basic(site: Site) -> None:
+    """Cold: one leads, the others share its answer and say so."""
+    site.origin.put(LONG_KEY, LONG)
+    leader, *followers = await collapse(site, 9)
+    assert all(reply.body == LONG.read() for reply in (leader, *followers))
+    assert leader.cache_status.startswith("edgecache; fwd=uri-miss; fwd-status=206; stored")
+    assert "collapsed" not in leader.cache_status
+    for follower in followers:
+        assert "; fwd=uri-miss; fwd-status=206; stored; collapsed;" in follower.cache_status
+    await site.idle()
+    assert site.origin.body_bytes == LONG.length
+    assert await site.metric("coalesced_requests_total") == 9
+
+
+async def test_collapse_of_errors(site: Site) -> None:
+    replies = await collapse(site, 9)
+    assert [reply.status for reply in replies] == [404] * 10
+    assert len(site.origin.requests) == 1
+
+
+async def test_collapse_of_revalidations(site: Site) -> None:
+    site.origin.put(LONG_KEY, LONG)
+    await ask(site)
+    site.clock.advance(3600)
+    site.origin.reset()
+    leader, *followers = await collapse(site, 9)
+    assert leader.cache_status == "edgecache; fwd=stale; fwd-status=304; ttl=3600"
+    for follower in followers:
+        assert follower.cache_status == (
+            "edgecache; fwd=stale; fwd-status=304; collapsed; ttl=3600"
+        )
+    assert len(site.origin.requests) == 1
+
+
+async def test_a_reader_of_a_running_fill_is_collapsed(site: Site) -> None:
+    """It is known, its bytes are on their way for another: nobody asks the origin for it."""
+    site.origin.put(LONG_KEY, LONG)
+    await ask(site, "bytes=0-0")
+    site.origin.reset()
+    gate = site.origin.hold(after=10)
+    range_ = {"Range": f"bytes={SLICE}-{2 * SLICE - 1}"}
+    async with asyncio.timeout(serving.PATIENCE), asyncio.TaskGroup() as group:
+        leader = group.create_task(site.get(LONG_PATH, range_))
+        await gate.reached.wait()
+        follower = group.create_task(site.get(LONG_PATH, range_))
+        await serving.until(lambda: site.server.metrics.total("http_requests_in_flight") > 1)
+        gate.release()
+    assert leader.result().body == follower.result().body == LONG.read(SLICE, 2 * SLICE)
+    assert len(site.origin.requests) == 1
+    assert "; collapsed" not in leader.result().cache_status
+    assert "; collapsed" in follower.result().cache_status
+
+
+@pytest.mark.parametrize("length", [SLICE + 10, 2 * SLICE, 3 * SLICE + 10, 4 * SLICE])
+async def test_a_first_run_is_read_to_its_end(site: Site, length: int) -> None:
+    """A whole image is one request, though the origin may answer before a reader is there."""
+    site.origin.put(KEY, Pattern(length))
+    assert (await site.get(PATH)).body == Pattern(length).read()
+    await site.idle()
+    assert site.origin.asked(KEY) == [f"bytes=0-{4 * SLICE - 1}"]

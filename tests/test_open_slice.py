@@ -1,0 +1,201 @@
+import errno
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edgecache.core.errors import StoreError
+from edgecache.core.model import SliceKey
+from edgecache.open_slice import NOWAIT, DiskSlice, NoWait, OpenSlices
+from edgecache.slice_files import OpenedFile
+
+HEADER = b"header"
+DATA = bytes(range(256)) * 1024
+KEYS = [SliceKey("v", number) for number in range(4)]
+
+needs_nowait = pytest.mark.skipif(not NOWAIT, reason="only Linux reads without waiting")
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "slice"
+    file.write_bytes(HEADER + DATA)
+    return file
+
+
+@pytest.fixture
+def opened(file: Path, threads: ThreadPoolExecutor) -> Callable[[], DiskSlice]:
+    def make() -> DiskSlice:
+        opened = OpenedFile(os.open(file, os.O_RDONLY), len(HEADER), len(DATA))
+        return DiskSlice(opened, nowait=NoWait(), threads=threads)
+
+    return make
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+SPANS = [(0, len(DATA)), (0, 1), (1000, 70_000), (len(DATA) - 1, len(DATA)), (5, 5)]
+
+
+@pytest.mark.parametrize(("start", "stop"), SPANS)
+async def test_the_long_way(opened: Callable[[], DiskSlice], start: int, stop: int) -> None:
+    assert await opened().read(start, stop) == DATA[start:stop]
+
+
+@needs_nowait
+@pytest.mark.parametrize(("start", "stop"), SPANS)
+def test_what_memory_holds_is_read_at_once(
+    opened: Callable[[], DiskSlice], start: int, stop: int
+) -> None:
+    assert opened().read_nowait(start, stop) == DATA[start:stop]
+
+
+@needs_nowait
+def test_each_read_has_a_buffer_of_its_own(opened: Callable[[], DiskSlice]) -> None:
+    """A transport may hold on to it."""
+    slice_ = opened()
+    first = slice_.read_nowait(0, 100)
+    slice_.read_nowait(100, 200)
+    assert first == DATA[:100]
+
+
+@needs_nowait
+def test_what_would_wait_is_none(
+    opened: Callable[[], DiskSlice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def would_block(*_args: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "")
+
+    slice_ = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", would_block)
+        assert slice_.read_nowait(0, 10) is None
+        patch.setattr(os, "preadv", lambda *_args: 9)  # the rest is not in memory
+        assert slice_.read_nowait(0, 10) is None
+    assert slice_.read_nowait(0, 10) == DATA[:10]
+
+
+@needs_nowait
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
+async def test_a_file_system_without_it_is_asked_once(
+    opened: Callable[[], DiskSlice], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def unsupported(*_args: object) -> int:
+        calls.append(1)
+        raise OSError(code, "")
+
+    monkeypatch.setattr(os, "preadv", unsupported)
+    slice_ = opened()
+    assert [slice_.read_nowait(0, 10) for _ in range(3)] == [None] * 3
+    assert len(calls) == 1
+    assert await slice_.read(0, 10) == DATA[:10]
+
+
+async def test_a_file_cut_short_gives_no_short_bytes(
+    opened: Callable[[], DiskSlice], file: Path
+) -> None:
+    slice_ = opened()
+    failures = []
+    slice_.on_failure = lambda: failures.append(1)
+    os.truncate(file, 1000)
+    assert slice_.read_nowait(0, 2000) is None
+    with pytest.raises(StoreError, match="cut short"):
+        await slice_.read(0, 2000)
+    assert failures == [1]
+
+
+async def test_a_read_error_is_the_stores(
+    opened: Callable[[], DiskSlice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(StoreError, match="Input/output error"):
+        await opened().read(0, 10)
+
+
+async def test_short_reads_are_carried_on(
+    opened: Callable[[], DiskSlice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, at: pread(fd, min(length, 7), at))
+    assert await opened().read(10, 100) == DATA[10:100]
+
+
+async def test_after_the_store_is_closed_reads_fail_as_the_stores(
+    opened: Callable[[], DiskSlice], threads: ThreadPoolExecutor
+) -> None:
+    slice_ = opened()
+    threads.shutdown()
+    with pytest.raises(StoreError, match="closed"):
+        await slice_.read(0, 10)
+
+
+def test_the_descriptor_lives_as_long_as_its_last_holder(
+    opened: Callable[[], DiskSlice], file: Path
+) -> None:
+    slices = OpenSlices(2)
+    reader = opened()
+    descriptor = reader._fd
+    slices.keep(KEYS[0], reader)
+    slices.drop(KEYS[0], 4096)
+    file.unlink()
+    assert (slices.get(KEYS[0]), slices.held(KEYS[0])) == (None, None)
+    assert slices.unlinked == 4096
+    assert reader._read(0, len(DATA)) == DATA
+    del reader
+    assert not is_open(descriptor)
+    assert slices.unlinked == 0
+
+
+def test_what_nobody_reads_is_closed_at_once(opened: Callable[[], DiskSlice]) -> None:
+    slices = OpenSlices(2)
+    slices.keep(KEYS[0], opened())
+    descriptor = slices.get(KEYS[0])._fd  # type: ignore[union-attr]
+    slices.drop(KEYS[0], 4096)
+    assert not is_open(descriptor)
+    assert slices.unlinked == 0
+
+
+def test_the_least_recently_used_is_closed_first(opened: Callable[[], DiskSlice]) -> None:
+    slices = OpenSlices(2)
+    for key in KEYS[:2]:
+        slices.keep(key, opened())
+    slices.get(KEYS[0])
+    slices.keep(KEYS[2], opened())
+    assert [slices.get(key) is not None for key in KEYS] == [True, False, True, False]
+
+
+def test_one_that_is_out_but_still_read_is_found_again(opened: Callable[[], DiskSlice]) -> None:
+    slices = OpenSlices(1)
+    reader = opened()
+    slices.keep(KEYS[0], reader)
+    slices.keep(KEYS[1], opened())
+    assert slices.get(KEYS[0]) is None
+    assert slices.held(KEYS[0]) is reader
+    del reader
+    assert slices.held(KEYS[0]) is None
+
+
+def test_cleared_it_holds_nothing(opened: Callable[[], DiskSlice]) -> None:
+    slices = OpenSlices(1)
+    slices.keep(KEYS[0], opened())
+    slices.clear()
+    assert (slices.get(KEYS[0]), slices.held(KEYS[0])) == (None, None)
