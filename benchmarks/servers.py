@@ -128,13 +128,15 @@ def running(
             wait_until_open(name, process, port)
             yield Running(name=name, port=port, pid=process.pid)
         finally:
+            if process.poll() is not None:
+                sys.stderr.write(f"{name} was ended by another: status {process.returncode}\n")
             end(process)
             said.seek(0)
             lines = [line for line in said if " INFO " not in line]
-            sys.stderr.writelines(lines[-SHOWN:])
+            sys.stderr.writelines(lines[:SHOWN])
 
 
-def end(process: "subprocess.Popen[str]") -> None:
+def end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
         process.wait(END_LIMIT)
@@ -143,7 +145,7 @@ def end(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def wait_until_open(name: str, process: "subprocess.Popen[str]", port: int) -> None:
+def wait_until_open(name: str, process: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         if process.poll() is not None:

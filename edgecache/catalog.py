@@ -34,14 +34,17 @@ class Catalog:
         self._tasks = tasks
         self._metrics = metrics
         self._slice_size = slice_size
+        self._leaving: set[ObjectKey] = set()  # their rows are being removed
 
     async def get(self, key: ObjectKey, route: Route) -> Known | None:
         known = self._index.get(key, self.clock())
-        if known is not None:
+        if known is not None or key in self._leaving:
             return known
         meta = await self._store.load_meta(key)
-        if meta is None or (known := self._index.get(key, self.clock())) is not None:
-            return known  # known by now: an answer of the origin came while the row was read
+        # Known by now: an answer of the origin came while the row was read. Leaving: so is the row.
+        known = self._index.get(key, self.clock())
+        if known is not None or meta is None or key in self._leaving:
+            return known
         stored = stored_response(meta, route)
         self._index.put(key, stored)
         return stored
@@ -81,8 +84,15 @@ class Catalog:
         known = self._index.get(key, self.clock())
         if isinstance(known, StoredResponse):
             self._supersede(known, "slice")
-            self._tasks.spawn(self._store.remove_meta(key), name="remove-meta")
+            self._leaving.add(key)
+            self._tasks.spawn(self._remove_meta(key), name="remove-meta")
         self._index.forget(key)
+
+    async def _remove_meta(self, key: ObjectKey) -> None:
+        try:
+            await self._store.remove_meta(key)
+        finally:
+            self._leaving.discard(key)
 
     def _supersede(self, stored: StoredResponse, where: str) -> None:
         self._metrics.version_changes.labels(where).inc()

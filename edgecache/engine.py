@@ -1,6 +1,7 @@
 """The story of a GET: look up, plan, stream. Rule: no aiohttp, no botocore, no diskcache here."""
 
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 from edgecache.catalog import Catalog
 from edgecache.core.answer import answer_fields, body_length
@@ -60,12 +61,15 @@ class Engine:
         absent, needed = 0, 0
         if request.method == "GET":
             absent, needed = self._streams.missing(stored, plan.spans)
+        fresh = looked.forward is None
+        if fresh and absent and self._streams.first_gap(stored, plan.spans) is None:
+            looked = replace(looked, collapsed=True)  # the fills of others bring all of it
+            self._metrics.collapsed.inc()
         age = stored.age(self._catalog.clock())
         status, result = judge(looked, absent, needed, ttl=int(stored.lifetime - age))
         fields = answer_fields(stored, plan, boundary)
-        fields.append(("Age", str(int(age))))
-        fields.append(("Cache-Status", format_cache_status(status)))
-        length = body_length(stored, plan, boundary)
+        cache_status = format_cache_status(status)
+        fields += [("Age", str(int(age))), ("Cache-Status", cache_status)]
         first, body = None, None
         if needed:
             body = self._body(request, stored, plan, boundary)
@@ -75,27 +79,38 @@ class Engine:
                 await body.aclose()
                 raise
         return Answer(
-            status=plan.status, fields=fields, length=length, result=result, first=first, body=body
+            status=plan.status,
+            fields=fields,
+            length=body_length(stored, plan, boundary),
+            result=result,
+            cache_status=cache_status,
+            first=first,
+            body=body,
         )
 
-    async def _body(
+    def _body(
+        self, request: ObjectRequest, stored: StoredResponse, plan: Plan, boundary: str
+    ) -> AsyncGenerator[Piece, None]:
+        if boundary:
+            return self._parts(request, stored, plan, boundary)
+        return self._streams.pieces(stored, request.route, plan.spans[0])
+
+    async def _parts(
         self, request: ObjectRequest, stored: StoredResponse, plan: Plan, boundary: str
     ) -> AsyncGenerator[Piece, None]:
         for span in plan.spans:
-            if boundary:
-                head = part_head(boundary, stored.content_type, span, stored.meta.length)
-                yield Source.CACHE, head
+            yield Source.CACHE, part_head(boundary, stored.content_type, span, stored.meta.length)
             async for piece in self._streams.pieces(stored, request.route, span):
                 yield piece
-        if boundary:
-            yield Source.CACHE, parts_end(boundary)
+        yield Source.CACHE, parts_end(boundary)
 
 
 def judge(looked: Looked, absent: int, needed: int, *, ttl: int) -> tuple[CacheStatus, Result]:
     """How the request was answered (RFC 9211), true also for mixed answers."""
     if looked.forward is None and not absent:
         return CacheStatus(hit=True, ttl=ttl), Result.HIT
-    mixed = 0 < absent < needed
+    # Of an object that was not known nothing was there, though its fill may have begun by now.
+    mixed = 0 < absent < needed and looked.forward is not Forward.URI_MISS
     forward = looked.forward or (Forward.PARTIAL if mixed else Forward.MISS)
     if looked.forward is Forward.STALE and not absent:
         result = Result.REVALIDATED

@@ -73,7 +73,9 @@ class Lookup:
         opening: asyncio.Future[Looked] = asyncio.get_running_loop().create_future()
         opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._openings[request.key] = opening
-        self._tasks.spawn(self._run(request, stale, opening), name="open")
+        task = self._tasks.spawn(self._run(request, stale, opening), name="open")
+        # A callback: a task that is cancelled before its first step runs nothing of its own.
+        task.add_done_callback(lambda _: self._ended(request.key, opening))
         return opening
 
     async def _run(
@@ -83,16 +85,14 @@ class Lookup:
         opening: asyncio.Future[Looked],
     ) -> None:
         try:
-            looked = await self._ask(request, stale)
+            opening.set_result(await self._ask(request, stale))
         except EdgecacheError as error:
             opening.set_exception(error)
-        except BaseException:
+
+    def _ended(self, key: ObjectKey, opening: asyncio.Future[Looked]) -> None:
+        del self._openings[key]
+        if not opening.done():
             opening.set_exception(UpstreamError("the request to the origin was stopped"))
-            raise
-        else:
-            opening.set_result(looked)
-        finally:
-            del self._openings[request.key]
 
     async def _ask(self, request: ObjectRequest, stale: StoredResponse | None) -> Looked:
         try:
@@ -100,6 +100,20 @@ class Lookup:
         except NotFound:
             self._catalog.missing(request.key, self._negative_ttl)
             raise
+        try:
+            return self._take(request, stale, found, body)
+        except BaseException:
+            body.close()
+            raise
+
+    def _take(
+        self,
+        request: ObjectRequest,
+        stale: StoredResponse | None,
+        found: Found | NotModified,
+        body: Body,
+    ) -> Looked:
+        """What the answer means for what is known; its body is closed, or somebody's from here."""
         has_validator = isinstance(found, NotModified) or bool(found.meta.etag)
         status = 304 if isinstance(found, NotModified) else found.status
         if not_storable(status, found.fields, has_validator=has_validator):
@@ -143,11 +157,13 @@ class Lookup:
         if_none_match: str = "",
     ) -> tuple[Found | NotModified, Body]:
         """A GET whose range may lie outside the object: then what is there is asked for."""
-        try:
-            return await self._origins.get(
-                key, range_, route=route, reason=reason, if_none_match=if_none_match
-            )
-        except RangeNotSatisfiable:
-            # Past the end: one byte tells the length. No first byte: the object is empty.
-            at_start = isinstance(range_, IntRange) and range_.first == 0
-            return await self.get(key, route, None if at_start else PROBE, reason)
+        # Past the end: one byte tells the length. No first byte: the object is empty.
+        at_start = isinstance(range_, IntRange) and range_.first == 0
+        for attempt in dict.fromkeys((range_, None) if at_start else (range_, PROBE, None)):
+            try:
+                return await self._origins.get(
+                    key, attempt, route=route, reason=reason, if_none_match=if_none_match
+                )
+            except RangeNotSatisfiable:
+                if_none_match = ""
+        raise UpstreamError("the origin refuses a request without a range")

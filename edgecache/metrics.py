@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -18,6 +19,7 @@ from edgecache.core.model import FillStatus, Reason, Removal, Result, Source
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 GB = 1e9
+METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
 class Dollars:

@@ -118,12 +118,14 @@ class OpenSlices:
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
-    def drop(self, key: SliceKey, size: int) -> None:
-        """The file goes. While somebody reads it, its `size` counts as unlinked."""
+    def drop(self, key: SliceKey, size: int) -> bool:
+        """The file goes. True: somebody reads it, until then its `size` counts as unlinked."""
         self._kept.pop(key, None)
-        if (reader := self._held.pop(key, None)) is not None:
-            self._unlinked += size
-            reader.on_close = partial(self._closed.append, size)
+        if (reader := self._held.pop(key, None)) is None:
+            return False
+        self._unlinked += size
+        reader.on_close = partial(self._closed.append, size)
+        return True
 
     @property
     def unlinked(self) -> int:

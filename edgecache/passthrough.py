@@ -1,8 +1,9 @@
 """Answers that may not be stored: one origin answer for one client answer, nothing kept."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
-from edgecache.core.answer import answer_fields
+from edgecache.core.answer import answer_fields, body_length
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import RangeNotSatisfiable, UpstreamError
 from edgecache.core.index import stored_response
@@ -49,22 +50,19 @@ class Passthrough:
             whole = ByteSpan(0, found.meta.length)
             plan = Plan(206 if span else 200, (span or whole,))
         status = CacheStatus(forward=Forward.BYPASS, forward_status=found.status)
-        fields = answer_fields(stored, plan, "")
-        fields.append(("Cache-Status", format_cache_status(status)))
-        length = len(plan.spans[0]) if plan.spans else None
-        if request.method != "GET" or not length:
-            body.close()
-            return Answer(status=plan.status, fields=fields, length=length, result=Result.BYPASS)
-        pieces = cut(body, found.span, plan.spans[0])
-        first = await anext(pieces)
-        return Answer(
+        cache_status = format_cache_status(status)
+        answer = Answer(
             status=plan.status,
-            fields=fields,
-            length=length,
+            fields=[*answer_fields(stored, plan, ""), ("Cache-Status", cache_status)],
+            length=body_length(stored, plan, ""),
             result=Result.BYPASS,
-            first=first,
-            body=pieces,
+            cache_status=cache_status,
         )
+        if request.method != "GET" or not answer.length:
+            body.close()
+            return answer
+        pieces = cut(body, found.span, plan.spans[0])
+        return replace(answer, first=await anext(pieces), body=pieces)
 
 
 def sole_range(request: ObjectRequest) -> RangeSpec | None:

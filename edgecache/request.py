@@ -32,5 +32,6 @@ class Answer:
     fields: list[tuple[str, str]]
     length: int | None
     result: Result
+    cache_status: str
     first: Piece | None = None
     body: AsyncGenerator[Piece, None] | None = None

@@ -22,10 +22,8 @@ from edgecache.slice_format import FORMAT, Buffer, encode_header, header_length,
 BLOCK = 4096
 # What a slice takes in the folder that lists it, beside its blocks.
 ENTRY = 64
-# Kept free on the disk: without it SQLite could not even delete.
-HEADROOM = 2 * 2**20
 
-NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{32})-(0|[1-9][0-9]{0,9})")
+NAME = re.compile(r"(v[0-9]+-[0-9]+)/[0-9a-f]{2}/([0-9a-f]{32})-(0|[1-9][0-9]{0,9})")
 TREE = re.compile(r"v[0-9]+-[0-9]+")
 # An open that fails for one of these says nothing of the file.
 SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
@@ -67,10 +65,10 @@ class SliceFiles:
 
     def key(self, name: str) -> SliceKey | None:
         """The slice that has that name, or None: it is not the name of one."""
-        if not name.startswith(self._tree + "/"):
+        found = NAME.fullmatch(name)
+        if found is None or found[1] != self._tree:
             return None
-        found = NAME.fullmatch(name, len(self._tree) + 1)
-        return SliceKey(found[1], int(found[2])) if found else None
+        return SliceKey(found[2], int(found[3]))
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""
@@ -80,7 +78,6 @@ class SliceFiles:
         """The file of `key`, whole or not at all; its length."""
         parts = [encode_header(meta, key.number, self._slice_size, data), data]
         length = sum(map(len, parts))
-        self._check_space(length)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(self._writing, flags, 0o600)
@@ -104,7 +101,8 @@ class SliceFiles:
             self._writing.rename(path)
 
     def unlink(self, names: Iterable[str]) -> None:
-        for name in names:
+        """Only what has the name of a slice: names may come out of the index."""
+        for name in filter(NAME.fullmatch, names):
             with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 (self._directory / name).unlink()
 
@@ -141,11 +139,11 @@ class SliceFiles:
     def all(self) -> set[str]:
         """The names of all slice files, those of other formats and slice sizes too."""
         return {
-            f"{tree}/{shard}/{name}"
+            path
             for tree in filter(TREE.fullmatch, names(self._directory))
             for shard in names(self._directory / tree)
             for name in names(self._directory / tree / shard)
-            if NAME.fullmatch(f"{shard}/{name}")
+            if NAME.fullmatch(path := f"{tree}/{shard}/{name}")
         }
 
     def cost(self, name: str) -> int:
@@ -154,15 +152,9 @@ class SliceFiles:
         return 0
 
     def probe(self) -> None:
-        """:raises OSError: a slice could not be written."""
-        self._check_space(0)
+        """:raises OSError: a file could not be written."""
         self._writing.write_bytes(b"probe")
         self._writing.unlink()
-
-    def _check_space(self, length: int) -> None:
-        disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < length + HEADROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def names(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ without a row, which the survey finds, or rows without a file, which are a miss.
 leaves as a StoreError that names neither path nor key.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,6 +19,10 @@ from edgecache.slice_files import BLOCK, SliceFiles, slice_cost
 from edgecache.slice_format import Buffer
 from edgecache.slice_index import SliceIndex
 
+# Kept free on the disk, beside what the index's log may grow by: without it SQLite could not
+# even delete, nor start.
+HEADROOM = 2 * 2**20
+
 
 class FolderInUse(StoreError):
     """Another process has the folder."""
@@ -28,7 +33,7 @@ class Contents(NamedTuple):
 
     slices: list[tuple[SliceKey, int]]
     versions: list[str]  # that have a stored response
-    leftovers: dict[str, int]  # files without a row with what they take, rows without a file
+    leftovers: dict[str, int]  # names of files without a row, with sizes; of rows without a file
     refused: int  # rows that this program did not write
 
 
@@ -50,15 +55,18 @@ class SliceFolder:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self.files.prepare()
-            rows = self.index.open(self.files.key)
+            rows = self.index.open()
             unclaimed = self.files.all()
-            slices, leftovers = [], {}
-            for key, length in rows.slices:
-                if (name := self.files.name(key)) in unclaimed:
-                    unclaimed.discard(name)
-                    slices.append((key, slice_cost(length)))
-                else:
+            slices, leftovers, versions = [], {}, {v: v for v in rows.versions}
+            for name, length in rows.slices:
+                key = self.files.key(name) if name in unclaimed else None
+                if key is None:
                     leftovers[name] = 0
+                    continue
+                unclaimed.discard(name)
+                # One string a version, not one a slice.
+                version = versions.setdefault(key.version, key.version)
+                slices.append((SliceKey(version, key.number), slice_cost(length)))
             leftovers |= {name: self.files.cost(name) for name in unclaimed}
             return Contents(slices, rows.versions, leftovers, rows.refused)
 
@@ -95,6 +103,7 @@ class SliceFolder:
         with self._changing():
             self.files.unlink(gone)
             try:
+                self._check_space(len(data))
                 length = self.files.write(key, meta, data)
             except OSError:
                 with suppress(StoreError):
@@ -116,11 +125,13 @@ class SliceFolder:
     def probe(self) -> None:
         """:raises StoreError: the folder cannot be written to."""
         with self._changing():
+            self._check_space()
             self.files.probe()
             self.index.probe()
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         with self._changing():
+            self._check_space()
             return self.index.save_meta(meta)
 
     def remove_meta(self, key: ObjectKey) -> None:
@@ -130,6 +141,11 @@ class SliceFolder:
     def forget(self, versions: Iterable[str]) -> None:
         with self._changing():
             self.index.forget(versions)
+
+    def _check_space(self, length: int = 0) -> None:
+        disk = os.statvfs(self._directory)
+        if disk.f_bavail * disk.f_frsize < length + self.growth + HEADROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ close their connection. An index that cannot be read is set aside, and an empty 
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import diskcache
 
 from edgecache.core.errors import StoreError
-from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
+from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.meta_format import decode_meta, encode_meta
 from edgecache.slice_disk import MODE_FILE, MODE_TEXT, RowRefused, SliceDisk, SliceFile
 
@@ -44,35 +44,35 @@ LOST = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 class Rows(NamedTuple):
     """What the index held when it was opened."""
 
-    slices: list[tuple[SliceKey, int]]  # with the lengths of their files, oldest first
+    slices: list[tuple[str, int]]  # names of files with their lengths, oldest first
     versions: list[str]  # that have a stored response
-    refused: int  # rows that no version of this program wrote
+    refused: int  # rows that this program did not write; they are deleted
 
 
 class SliceIndex:
     def __init__(self, directory: Path, limit: int) -> None:
         self._directory = directory
         # The write-ahead log grows to that many pages before it is folded into the database.
-        self._log_pages = max(16, min(1000, limit // (16 * PAGE)))
+        self._log_pages = max(16, min(1000, limit // (64 * PAGE)))
         self._cache: Any = None
         self._reading: Any = None  # the same, but for an older one that the reader still has open
         self._undeleted: set[str] = set()
         self._aside = 0
         self._lost = False  # SQLite calls it malformed: `open` gives another, empty one
 
-    def open(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
-        """The rows, those that `slice_key` knows and the stored responses; the rest is deleted."""
+    def open(self) -> Rows:
+        """The rows of the index that is there, or none: of a new one."""
         self._retire()
         try:
             if self._lost:
                 self._set_aside()
             try:
-                rows = self._open(slice_key)
+                rows = self._open()
             except UNREADABLE as error:
                 if code(error) in NOT_THE_INDEX:
                     raise
                 self._set_aside()
-                rows = self._open(slice_key)
+                rows = self._open()
         except (sqlite3.Error, diskcache.Timeout) as error:
             self._retire()
             raise self._failed(error) from error
@@ -80,9 +80,20 @@ class SliceIndex:
         self._aside = sum(size(file) for name in BROKEN for file in files(self._directory / name))
         return rows
 
-    def _open(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
-        rows = self._load(slice_key)
-        self._cache = diskcache.Cache(
+    def _open(self) -> Rows:
+        rows = self._load()
+        cache = diskcache.Cache.__new__(diskcache.Cache)
+        try:
+            self._connect(cache)
+        except BaseException:
+            with suppress(AttributeError):  # it did not get to its first connection
+                cache.close()
+            raise
+        self._cache = cache
+        return rows
+
+    def _connect(self, cache: Any) -> None:
+        cache.__init__(
             self._directory,
             timeout=5,
             disk=SliceDisk,
@@ -97,15 +108,14 @@ class SliceIndex:
             sqlite_wal_autocheckpoint=self._log_pages,
             sqlite_journal_size_limit=self._log_pages * PAGE,
         )
-        return rows
 
-    def _load(self, slice_key: Callable[[str], SliceKey | None]) -> Rows:
+    def _load(self) -> Rows:
         database = self._directory / DATABASE[0]
         if not database.exists():
             return Rows([], [], 0)
         connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True)
         try:
-            return load(connection, slice_key)
+            return load(connection)
         finally:
             connection.close()
 
@@ -235,31 +245,21 @@ def meta_name(key: ObjectKey) -> str:
     return f"meta:{key.origin}\n{key.key}"
 
 
-def load(connection: sqlite3.Connection, slice_key: Callable[[str], SliceKey | None]) -> Rows:
+# Rows of this program: keys as they are, slices in files, text with the version it belongs to.
+SLICE = f"raw = 1 AND typeof(key) = 'text' AND mode = {MODE_FILE} AND typeof(size) = 'integer'"
+META = f"raw = 1 AND typeof(key) = 'text' AND mode = {MODE_TEXT} AND typeof(tag) = 'text'"
+DELETE_OTHERS = f"DELETE FROM Cache WHERE coalesce(NOT ({SLICE} OR {META}), 1)"  # noqa: S608
+SELECT_SLICES = f"SELECT key, size FROM Cache WHERE {SLICE} ORDER BY rowid"  # noqa: S608
+SELECT_VERSIONS = f"SELECT tag FROM Cache WHERE {META}"  # noqa: S608
+
+
+def load(connection: sqlite3.Connection) -> Rows:
     """All rows at once: a hundred thousand one by one, through diskcache, would take seconds."""
-    slices: list[tuple[SliceKey, int]] = []
-    versions: dict[str, str] = {}
-    useless: list[tuple[int]] = []
-    refused = 0
-    select = "SELECT rowid, key, raw, mode, size, tag FROM Cache ORDER BY rowid"
-    for rowid, name, raw, mode, length, tag in connection.execute(select):
-        ours = raw == 1 and type(name) is str
-        if ours and mode == MODE_FILE and type(length) is int:
-            if key := slice_key(name):
-                # One string a version, not one a slice.
-                version = versions.setdefault(key.version, key.version)
-                slices.append((SliceKey(version, key.number), length))
-            else:
-                useless.append((rowid,))  # of another slice size or format
-        elif ours and mode == MODE_TEXT and type(tag) is str:
-            versions.setdefault(tag, tag)
-        else:
-            useless.append((rowid,))
-            refused += 1
-    if useless:
-        with connection:
-            connection.executemany("DELETE FROM Cache WHERE rowid = ?", useless)
-    return Rows(slices, list(versions), refused)
+    with connection:
+        deleted = connection.execute(DELETE_OTHERS).rowcount
+    slices = connection.execute(SELECT_SLICES).fetchall()
+    versions = [version for (version,) in connection.execute(SELECT_VERSIONS)]
+    return Rows(slices, versions, deleted)
 
 
 def files(folder: Path) -> Iterator[Path]:

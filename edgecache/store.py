@@ -89,6 +89,8 @@ class SliceStore(Protocol):
 # Stored responses without a slice, at most; fewer in a small cache.
 SPARE_METAS = 10_000
 OPEN_SLICES = 512
+# How often more is evicted for one slice, where what went before is still being read.
+ROUNDS = 4
 READERS = 4
 
 
@@ -112,7 +114,7 @@ class DiskStore:
         self._on_removal = on_removal
         self._attached = self._closed = False
         self._ledger = self._new_ledger()
-        self._folder = SliceFolder(directory, limit=limit, slice_size=slice_size)
+        self._folder = SliceFolder(directory.absolute(), limit=limit, slice_size=slice_size)
         self._writer = StoreWriter(self._folder, is_slice=self._is_slice, attach=self._attach)
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
         self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
@@ -144,17 +146,14 @@ class DiskStore:
         self._ledger = self._new_ledger()
         self._open.clear()
         files = contents.leftovers
-        budget = self._budget()
-        for key, size in contents.slices:
-            try:
-                files |= self._settle(self._ledger.add(key, size, budget))
-            except ValueError:
-                files[self._folder.files.name(key)] = size
+        files |= self._settle(self._ledger.load(contents.slices, self._budget()))
         for version in contents.versions:
             self._ledger.meta_saved(version)
         for _ in range(contents.refused):
             self._on_removal(Removal.CORRUPT, 0)
         self._attached = True
+        if self._budget() < self._slice_size:
+            log.warning("cache.size leaves no room for slices bytes=%d", self._limit)
         self._writer.sweep(files)
 
     async def close(self) -> None:
@@ -214,7 +213,7 @@ class DiskStore:
                 log.warning("slice not opened error=%s", error)
 
     def _remove(self, key: SliceKey) -> None:
-        if self.has(key):
+        if self.has(key) and not self._closed:
             self._writer.sweep(self._settle(self._ledger.remove(key, Removal.CORRUPT)))
 
     async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
@@ -240,17 +239,20 @@ class DiskStore:
         size = slice_cost(self._folder.files.length(meta, data))
         gone = self._writer.take()
         budget = self._budget()
-        # While much has to be swept: what is good does not go for what goes anyway.
+        # While much has to be swept, what is good does not go for what goes anyway.
         full = self._writer.unswept and self._ledger.size + size > budget
         if full or size > budget:
             self._writer.sweep(gone)
             return None
         gone |= self._settle(self._ledger.add(key, size, budget))
-        # A file that somebody still reads takes its room until then.
-        while more := self._settle(self._ledger.shrink(self._budget())):
-            gone |= more
-        if key in self._ledger:
-            return gone
+        for _ in range(ROUNDS):
+            if self._ledger.size <= (budget := self._budget()):
+                return gone
+            if size > budget:
+                break
+            gone |= self._settle(self._ledger.shrink(budget))
+        # Most of what went is still being read, so it takes its room all the same.
+        self._ledger.remove(key, Removal.EVICTED)
         self._writer.sweep(gone)
         return None
 
@@ -259,7 +261,7 @@ class DiskStore:
     ) -> None:
         del self._writing[key]
         if writing.exception() is None:
-            self._writer.trouble = ""
+            self._writer.end_trouble()
         else:
             self._ledger.remove(key, Removal.CORRUPT)
             self._writer.sweep(gone | {self._folder.files.name(key): 0})
@@ -272,9 +274,9 @@ class DiskStore:
         """The files of what is out of the ledger, after everybody else was told."""
         files = {}
         for key, size, reason in gone:
-            self._open.drop(key, size)
             self._on_removal(reason, size)
-            files[self._folder.files.name(key)] = size
+            read = self._open.drop(key, size)
+            files[self._folder.files.name(key)] = 0 if read else size
         self._forget_metas()
         return files
 
@@ -298,7 +300,8 @@ class DiskStore:
     async def save_meta(self, meta: ObjectMeta) -> bool:
         if not self._usable:
             return False
-        self._writer.sweep(self._settle(self._ledger.shrink(self._budget())))
+        if not self._writer.unswept:  # else what is good would go for what goes anyway
+            self._writer.sweep(self._settle(self._ledger.shrink(self._budget())))
         if self._budget() < 0:
             return False
         self._ledger.meta_saved(meta.version)

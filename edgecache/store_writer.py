@@ -1,9 +1,9 @@
 """The thread that changes the cache folder, and the trouble it meets.
 
 Rules of this module: changes are done one after another, in the order in which they were asked
-for. One that fails is known in `trouble` until a slice was written, or the folder was tried, with
-success; it is tried as long as there is trouble, requests or not. What could not be removed is
-tried again, and counts until it is gone.
+for. One that fails is `trouble`, which is logged once and lasts until a slice was written, or the
+folder was tried, with success; it is tried as long as there is trouble, requests or not. What
+could not be removed is tried again, and counts until it is gone.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class StoreWriter:
         self._changes -= 1
         if change.cancelled() or (error := change.exception()) is None:
             return
-        if str(error) != self.trouble:
+        if not self.trouble:
             log.error("store trouble error=%s", error)
         self.trouble = str(error) or type(error).__name__
         if not self._watching:
@@ -93,6 +93,11 @@ class StoreWriter:
         if not self._folder.usable:
             await self._attach()
         await self.change(self._folder.probe)
+        self.end_trouble()
+
+    def end_trouble(self) -> None:
+        if self.trouble:
+            log.warning("store trouble over error=%s", self.trouble)
         self.trouble = ""
 
     def sweep(self, files: dict[str, int]) -> None:

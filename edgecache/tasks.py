@@ -29,6 +29,8 @@ class Tasks:
             log.error("task failed name=%s error=%r", task.get_name(), error, exc_info=error)
 
     async def close(self) -> None:
-        for task in tuple(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Ends them all, those too that others start as they end. Not from one of the tasks."""
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running)

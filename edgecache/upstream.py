@@ -7,11 +7,14 @@ User-Agent are added after signing, because what stands before the store may rew
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -34,6 +37,10 @@ from edgecache.core.reply import (
 
 ERROR_BODY_LIMIT = 4096
 READ_BUFFER = 2**18
+# What has to come within `stall_timeout`: a byte now and then is no progress.
+PACE = 2**16
+# S3's largest object. A lie beyond it would have this process count slices for ever.
+LARGEST_OBJECT = 5 * 2**40
 
 
 class Body(Protocol):
@@ -71,12 +78,16 @@ class HttpBody:
         self._response = response
         self._left = length
         self._stall = stall
+        self._patience = stall  # what is left of it for the next PACE bytes
+        self._pace = PACE
 
     async def read(self) -> bytes:
         if self._left == 0:
             return b""
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         with mapped_errors("the origin stopped sending"):
-            async with asyncio.timeout(self._stall):
+            async with asyncio.timeout(self._patience):
                 data = await self._response.content.readany()
         if not data:
             raise UpstreamError("the origin's body ended early")
@@ -84,6 +95,10 @@ class HttpBody:
             self._response.close()
             data = data[: self._left]
         self._left -= len(data)
+        self._pace -= len(data)
+        self._patience -= clock() - asked  # only its time counts, not a slow reader's
+        if self._pace <= 0:
+            self._pace, self._patience = PACE, self._stall
         return data
 
     def close(self) -> None:
@@ -106,6 +121,18 @@ def mapped_errors(what: str) -> Iterator[None]:
         raise UpstreamError(what, hint=f"{type(error).__name__}: {error}"[:300]) from error
 
 
+class Connector(aiohttp.TCPConnector):
+    """Never asks on a connection where something came that nobody asked for: the next answer would
+    be that."""
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
 class S3Upstream:
     """GETs from one bucket, path style. Redirects are never followed: they would carry the keys."""
 
@@ -115,7 +142,7 @@ class S3Upstream:
         self._clock = clock
         self._signer = signer(origin)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=fetch.connections, ttl_dns_cache=60),
+            connector=Connector(limit=fetch.connections, ttl_dns_cache=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
@@ -179,13 +206,20 @@ class S3Upstream:
         if response.status >= 400:
             raise failure(response.status, join_fields(fields), await self._error_body(response))
         found = interpret(response.status, fields, asked, response_time=self._clock())
-        length = len(found.span) if isinstance(found, Found) else 0
-        return found, HttpBody(response, length, self._fetch.stall_timeout)
+        if isinstance(found, NotModified):
+            return found, HttpBody(response, 0, self._fetch.stall_timeout)
+        if found.meta.length > LARGEST_OBJECT:
+            raise UpstreamError("the origin announced an impossible length")
+        return found, HttpBody(response, len(found.span), self._fetch.stall_timeout)
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
-        with mapped_errors("the origin's error was cut off"):
+        """As much of it as tells the error; a status is an answer also where its body fails."""
+        body = b""
+        with suppress(EdgecacheError), mapped_errors("the origin's error was cut off"):
             async with asyncio.timeout(self._fetch.stall_timeout):
-                return await response.content.read(ERROR_BODY_LIMIT)
+                while data := await response.content.read(ERROR_BODY_LIMIT - len(body)):
+                    body += data
+        return body
 
 
 def signer(origin: Origin) -> S3SigV4Auth | None:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from multidict import CIMultiDict
+from prometheus_client import Gauge
 
 from edgecache.config import Config
 from edgecache.store import SliceStore
@@ -29,9 +30,9 @@ from edgecache.web.app import Server
 from tests.conftest import FakeClock
 from tests.runpod import RunPodOrigin
 
-# Name of a form -> the store it runs on, given the folder to use.
-VARIANTS: dict[str, Callable[[Path], SliceStore]] = {
-    "memory": lambda _: MemoryStore(),
+# Name of a form -> what makes its store; None: the product's own, on disk.
+VARIANTS: dict[str, Callable[[], SliceStore] | None] = {
+    "memory": MemoryStore,
 }
 SLICE = 64 * 2**10  # the smallest there is: a few of them make a test's object
 PATIENCE = 10.0  # seconds until a test that waits for an answer fails
@@ -68,6 +69,11 @@ class Wire:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+
+    async def send_all(self, data: bytes) -> None:
+        """As `send`, to a server that may refuse before all of it was taken: its answer counts."""
+        with suppress(ConnectionError):
+            await self.send(data)
 
     async def reply(self, method: str = "GET") -> Reply:
         """The next response, read by its own framing."""
@@ -140,13 +146,24 @@ class Site:
     """A server, its origin, and the clock that both go by."""
 
     def __init__(
-        self, server: Server, origin: RunPodOrigin, clock: FakeClock, log_path: Path
+        self, make_server: Callable[[], Server], origin: RunPodOrigin, clock: FakeClock, log: Path
     ) -> None:
-        self.server = server
+        self.server = make_server()
         self.origin = origin
         self.clock = clock
-        self._log_path = log_path
-        self._resting = len(server.tasks)  # what runs as long as the server does
+        self._make_server = make_server
+        self._log = log
+        self._resting = 0
+
+    async def start(self) -> None:
+        await self.server.start()
+        self._resting = len(self.server.tasks)  # what runs as long as the server does
+
+    async def restart(self) -> None:
+        """A new server on what the old one has stored."""
+        await self.server.close()
+        self.server = self._make_server()
+        await self.start()
 
     @asynccontextmanager
     async def connect(self, url: str = "") -> AsyncIterator[Wire]:
@@ -161,8 +178,7 @@ class Site:
     async def send(self, data: bytes) -> bytes:
         """All that a new connection answers to `data`, until it is closed."""
         async with self.connect() as wire:
-            with suppress(ConnectionError):  # refused before all of it was taken: the answer counts
-                await wire.send(data)
+            await wire.send_all(data)
             return await wire.rest()
 
     async def request(self, method: str, target: str, headers: Fields = ()) -> Reply:
@@ -199,9 +215,20 @@ class Site:
             if sample.partition("{")[0] == f"edgecache_{name}" and all(w in sample for w in wanted)
         )
 
+    @property
+    def in_flight(self) -> float:
+        return sample(self.server.metrics.in_flight)
+
+    @property
+    def connections(self) -> float:
+        return sample(self.server.metrics.connections)
+
     def access_log(self) -> list[str]:
         """Its lines; all of them only once the server is closed."""
-        return self._log_path.read_text("utf-8").splitlines()
+        return self._log.read_text("utf-8").splitlines()
+
+    def has_access_log(self) -> bool:
+        return self._log.exists()
 
     def access_entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.access_log()]
@@ -223,12 +250,18 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
         folder.mkdir()
         async with RunPodOrigin(now=clock) as origin:
             config = settings_for(origin, folder, settings)
-            server = Server(config, store=make_store(folder / "cache"), clock=clock)
-            await server.start()
+            store = make_store() if make_store else None
+            site = Site(
+                lambda: Server(config, store=store, clock=clock),
+                origin,
+                clock,
+                folder / "access.log",
+            )
+            await site.start()
             try:
-                yield Site(server, origin, clock, folder / "access.log")
+                yield site
             finally:
-                await server.close()
+                await site.server.close()
 
     # The signer asks botocore's clock, which the origin compares with its own.
     with patch("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(clock(), UTC)):
@@ -259,6 +292,12 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
             values = sections.get(section, {}) | values
         sections[section] = values
     return Config(**sections)
+
+
+def sample(gauge: Gauge) -> float:
+    """Its value now, without a scrape of everything."""
+    (family,) = gauge.collect()
+    return family.samples[0].value
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -2,7 +2,7 @@
 §3.1, RFC 9211, DESIGN.md part 2. Names are http-tests/cache-tests ids where they have one."""
 
 import asyncio
-from collections.abc import Callable
+import re
 
 import pytest
 
@@ -74,12 +74,12 @@ async def test_nothing_of_a_client_goes_upstream(site: Site) -> None:
 
 async def test_the_origins_own_validator_goes_back_as_it_came(site: Site) -> None:
     """conditional-etag-weak-generate-weak, conditional-etag-strong-generate-unquoted"""
-    for etag in ('"strong"', 'W/"weak"'):
-        site.origin.put(KEY, DATA, headers={"ETag": etag})
-        await site.get(PATH)
+    for name, etag in (("a", '"strong"'), ("b", 'W/"weak"'), ("c", "unquoted")):
+        site.origin.put(f"outputs/{name}", DATA, headers={"ETag": etag})
+        await site.get(f"/outputs/{name}")
         site.clock.advance(3600)
         site.origin.reset()
-        await site.get(PATH)
+        await site.get(f"/outputs/{name}")
         assert site.origin.requests[0].header("if-none-match") == etag
 
 
@@ -169,6 +169,7 @@ async def test_other_set_cookie(site: Site) -> None:
     """other-set-cookie, other-cookie: media for everyone is cached whatever the cookies."""
     site.origin.put(KEY, DATA, headers={"Set-Cookie": "a=b"})
     await site.get(PATH)
+    await site.idle()
     reply = await site.get(PATH, {"Cookie": "a=b"})
     assert reply.cache_status.startswith("edgecache; hit")
     assert "Set-Cookie" not in reply.headers
@@ -339,13 +340,13 @@ async def test_cache_status_when_nobody_was_asked(site: Site) -> None:
         assert "Cache-Status" not in (await site.get(target)).headers
 
 
-async def collapse(site: Site, count: int, ask: Callable[[], str] = str) -> list[Reply]:
+async def collapse(site: Site, count: int) -> list[Reply]:
     gate = site.origin.hold()
     async with asyncio.timeout(serving.PATIENCE), asyncio.TaskGroup() as group:
         leader = group.create_task(site.get(LONG_PATH))
         await gate.reached.wait()
         followers = [group.create_task(site.get(LONG_PATH)) for _ in range(count)]
-        await serving.until(lambda: site.server.metrics.total("http_requests_in_flight") > count)
+        await serving.until(lambda: site.in_flight > count)
         gate.release()
     return [leader.result(), *(one.result() for one in followers)]
 
@@ -357,8 +358,11 @@ async def test_collapse_basic(site: Site) -> None:
     assert all(reply.body == LONG.read() for reply in (leader, *followers))
     assert leader.cache_status.startswith("edgecache; fwd=uri-miss; fwd-status=206; stored")
     assert "collapsed" not in leader.cache_status
-    for follower in followers:
-        assert "; fwd=uri-miss; fwd-status=206; stored; collapsed;" in follower.cache_status
+    for follower in followers:  # some may come when it is known already: they join its fill
+        assert re.match(
+            r"edgecache; fwd=(uri-miss; fwd-status=206|miss|partial); stored; collapsed; ",
+            follower.cache_status,
+        )
     await site.idle()
     assert site.origin.body_bytes == LONG.length
     assert await site.metric("coalesced_requests_total") == 9
@@ -395,7 +399,7 @@ async def test_a_reader_of_a_running_fill_is_collapsed(site: Site) -> None:
         leader = group.create_task(site.get(LONG_PATH, range_))
         await gate.reached.wait()
         follower = group.create_task(site.get(LONG_PATH, range_))
-        await serving.until(lambda: site.server.metrics.total("http_requests_in_flight") > 1)
+        await serving.until(lambda: site.in_flight > 1)
         gate.release()
     assert leader.result().body == follower.result().body == LONG.read(SLICE, 2 * SLICE)
     assert len(site.origin.requests) == 1

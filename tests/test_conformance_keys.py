@@ -59,6 +59,7 @@ async def test_every_spelling_reaches_the_object(site: Site, key: str) -> None:
     targets = spellings(key, site.origin.bucket)
     first = await site.get(targets[0])
     assert (first.status, first.body) == (200, key.encode())
+    await site.idle()
     for target in targets:
         reply = await site.get(target)
         assert (reply.status, reply.body) == (200, key.encode()), target

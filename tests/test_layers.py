@@ -35,10 +35,11 @@ ALLOWED = {
     # The wiring (web.app) is the one place that names concrete classes.
     "web": "",
     "web.app": "catalog engine fill lookup origins passthrough store stream upstream "
-    f"web.accesslog web.admin web.delivery web.protocol web.routing {VALUES}",
+    f"web.accesslog web.admin web.delivery web.exchange web.protocol web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
-    "web.delivery": "config engine metrics request web.routing",
+    "web.delivery": "config engine metrics request web.exchange web.routing",
+    "web.exchange": "store",
     "web.protocol": "config metrics",
     "web.routing": "config",
     # The story of a request

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecache import slice_folder as module
 from edgecache.core.errors import StoreError
 from edgecache.slice_files import slice_cost
 from edgecache.slice_folder import Contents, FolderInUse, SliceFolder
@@ -120,7 +121,7 @@ def test_rows_without_a_file_are_found(folder: SliceFolder) -> None:
     """Killed between the file and the row of what goes."""
     name = write(folder)
     folder.files.unlink([name])
-    assert attached(folder) == Contents([], [CLIP.meta.version], {name: 0}, 0)
+    assert attached(folder) == Contents([], [], {name: 0}, 0)
     folder.remove([name], never)
     assert attached(folder) == Contents([], [], {}, 0)
 
@@ -129,6 +130,14 @@ def test_what_has_become_a_slice_again_is_not_removed(folder: SliceFolder) -> No
     name = write(folder)
     folder.remove([name], lambda _name: True)
     assert len(slice_files(folder._directory)) == 1
+
+
+def test_slices_of_a_version_share_its_name(folder: SliceFolder) -> None:
+    """A hundred thousand slices would hold a hundred thousand strings."""
+    write(folder, number=0)
+    write(folder, number=1)
+    (first, _), (second, _) = attached(folder).slices
+    assert first.version is second.version
 
 
 def test_slices_of_another_size_are_left_over(folder: SliceFolder, tmp_path: Path) -> None:
@@ -150,8 +159,10 @@ def test_nothing_outside_is_touched_whatever_the_rows_say(
     for name in (str(precious), "../precious", f"v1-{SIZE}/../../precious"):
         folder.index.add(name, 1, gone=())
     contents = attached(folder)
-    assert (contents.slices, contents.leftovers) == ([], {})
+    assert contents.slices == []
+    folder.remove(contents.leftovers, never)
     assert precious.exists()
+    assert attached(folder) == Contents([], [], {}, 0)
 
 
 def test_its_footprint_is_what_is_no_slice(folder: SliceFolder) -> None:
@@ -170,6 +181,19 @@ def test_the_log_grows_by_what_was_foretold(tmp_path: Path) -> None:
         folder.probe()
     assert folder.footprint <= before + foretold
     folder.close()
+
+
+def test_some_of_the_disk_stays_free(folder: SliceFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For SQLite: on a disk that is full to the brim it can neither delete nor start."""
+    monkeypatch.setattr(module, "HEADROOM", 2**60)
+    with pytest.raises(StoreError, match="No space left"):
+        write(folder)
+    with pytest.raises(StoreError, match="No space left"):
+        folder.save_meta(CLIP.meta)
+    with pytest.raises(StoreError, match="No space left"):
+        folder.probe()
+    assert slice_files(folder._directory) == []
+    folder.remove_meta(CLIP.meta.key)
 
 
 def test_probing_finds_out_what_fails(folder: SliceFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.core.model import SliceKey
 from edgecache.slice_disk import RowRefused
-from edgecache.slice_files import SliceFiles
 from edgecache.slice_index import MAX_META, Rows, SliceIndex, meta_name
-from tests.slices import SIZE, meta_of, sliced
+from tests.slices import meta_of, sliced
 from tests.test_slice_disk import Payload
 
 META = meta_of()
-KEYS = [SliceKey("ab" * 16, 0), SliceKey("ab" * 16, 1), SliceKey("cd" * 16, 0)]
+NAMES = [f"v1-1/ab/{'ab' * 16}-0", f"v1-1/ab/{'ab' * 16}-1", f"v1-1/cd/{'cd' * 16}-0"]
 EMPTY = Rows([], [], 0)
 
 
@@ -26,22 +24,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(folder: Path) -> SliceFiles:
-    return SliceFiles(folder, SIZE)
-
-
-@pytest.fixture
-def index(folder: Path, files: SliceFiles) -> Iterator[SliceIndex]:
+def index(folder: Path) -> Iterator[SliceIndex]:
     index = SliceIndex(folder, 2**30)
-    assert index.open(files.key) == EMPTY
+    assert index.open() == EMPTY
     yield index
     index.close_reader()
     index.close()
 
 
-def reopened(index: SliceIndex, files: SliceFiles) -> Rows:
+def reopened(index: SliceIndex) -> Rows:
     index.close_reader()
-    return index.open(files.key)
+    return index.open()
 
 
 def sql(folder: Path, statement: str, *values: object) -> None:
@@ -51,30 +44,19 @@ def sql(folder: Path, statement: str, *values: object) -> None:
     connection.close()
 
 
-def test_rows_come_back_in_the_order_in_which_they_came(
-    index: SliceIndex, files: SliceFiles
-) -> None:
-    for key in reversed(KEYS):
-        index.add(files.name(key), 100 + key.number, gone=())
+def test_rows_come_back_in_the_order_in_which_they_came(index: SliceIndex) -> None:
+    for length, name in enumerate(reversed(NAMES)):
+        index.add(name, 100 + length, gone=())
     index.save_meta(META)
-    rows = reopened(index, files)
-    assert rows.slices == [(KEYS[2], 100), (KEYS[1], 101), (KEYS[0], 100)]
-    assert set(rows.versions) == {META.version, "ab" * 16, "cd" * 16}
+    slices = [(NAMES[2], 100), (NAMES[1], 101), (NAMES[0], 102)]
+    assert reopened(index) == Rows(slices, [META.version], 0)
 
 
-def test_slices_of_a_version_share_its_name(index: SliceIndex, files: SliceFiles) -> None:
-    """A hundred thousand slices would hold a hundred thousand strings."""
-    for key in KEYS:
-        index.add(files.name(key), 100, gone=())
-    first, second, _third = reopened(index, files).slices
-    assert first[0].version is second[0].version
-
-
-def test_a_row_comes_as_others_go(index: SliceIndex, files: SliceFiles) -> None:
-    index.add(files.name(KEYS[0]), 100, gone=())
-    index.add(files.name(KEYS[1]), 100, gone=[files.name(KEYS[0])])
-    index.remove([files.name(KEYS[2])])  # which is not there
-    assert reopened(index, files).slices == [(KEYS[1], 100)]
+def test_a_row_comes_as_others_go(index: SliceIndex) -> None:
+    index.add(NAMES[0], 100, gone=())
+    index.add(NAMES[1], 100, gone=[NAMES[0]])
+    index.remove([NAMES[2]])  # which is not there
+    assert reopened(index).slices == [(NAMES[1], 100)]
 
 
 def test_stored_responses_are_kept_by_key(index: SliceIndex) -> None:
@@ -103,29 +85,25 @@ def test_a_stored_response_of_any_size_is_not_stored(index: SliceIndex) -> None:
     assert index.load_meta(META.key) is None
 
 
-def test_rows_of_another_slice_size_go(index: SliceIndex, folder: Path, files: SliceFiles) -> None:
-    index.add(SliceFiles(folder, SIZE * 2).name(KEYS[0]), 100, gone=())
-    index.add(files.name(KEYS[1]), 100, gone=())
-    assert reopened(index, files) == Rows([(KEYS[1], 100)], ["ab" * 16], refused=0)
-    assert reopened(index, files) == Rows([(KEYS[1], 100)], ["ab" * 16], refused=0)
-
-
 PLANTED = {
     "a pickled value": "INSERT INTO Cache (key, raw, mode, value) VALUES ('k', 1, 4, ?)",
     "a pickled slice": f"INSERT INTO Cache (key, raw, mode, value, size) "
-    f"VALUES ('v1-{SIZE}/ab/{'ab' * 16}-0', 1, 4, ?, 1)",
+    f"VALUES ('v1-1/ab/{'ab' * 16}-0', 1, 4, ?, 1)",
     "a pickled key": "INSERT INTO Cache (key, raw, mode, size) VALUES (?, 0, 2, 1)",
+    "nothing": "INSERT INTO Cache (key, raw, mode, value) VALUES (NULL, NULL, NULL, ?)",
+    "text of no version": "INSERT INTO Cache (key, raw, mode, value) VALUES ('k', 1, 1, ?)",
+    "a slice of no size": "INSERT INTO Cache (key, raw, mode, size) VALUES ('k', 1, 2, ?)",
     "a binary key": "INSERT INTO Cache (key, raw, mode, size) VALUES (?, 1, 2, 1)",
 }
 
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_planted_rows_are_deleted_and_counted(
-    index: SliceIndex, folder: Path, files: SliceFiles, planted: str
+    index: SliceIndex, folder: Path, planted: str
 ) -> None:
     sql(folder, PLANTED[planted], pickle.dumps(Payload(folder / "marker")))
-    assert reopened(index, files) == Rows([], [], refused=1)
-    assert reopened(index, files) == EMPTY
+    assert reopened(index) == Rows([], [], refused=1)
+    assert reopened(index) == EMPTY
     assert not (folder / "marker").exists()
 
 
@@ -176,55 +154,55 @@ DAMAGES: list[Callable[[Path], None]] = [zero, halve, scribble, other_schema, a_
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_index_that_cannot_be_read_is_set_aside(
-    index: SliceIndex, folder: Path, files: SliceFiles, damage: Callable[[Path], None]
+    index: SliceIndex, folder: Path, damage: Callable[[Path], None]
 ) -> None:
     for number in range(300):
-        index.add(files.name(SliceKey("ab" * 16, number)), 100, gone=())
+        index.add(f"{NAMES[0]}{number}", 100, gone=())
     index.close()
     damage(folder / "cache.db")
-    assert reopened(index, files) == EMPTY
+    assert reopened(index) == EMPTY
     assert (folder / "broken-1" / "cache.db").exists()
-    index.add(files.name(KEYS[0]), 100, gone=())
-    assert reopened(index, files).slices == [(KEYS[0], 100)]
+    index.add(NAMES[0], 100, gone=())
+    assert reopened(index).slices == [(NAMES[0], 100)]
 
 
-def test_the_last_two_are_kept(index: SliceIndex, folder: Path, files: SliceFiles) -> None:
+def test_the_last_two_are_kept(index: SliceIndex, folder: Path) -> None:
     for generation in range(5):
         index.close()
         (folder / "cache.db").write_text(f"garbage {generation}")
-        assert reopened(index, files) == EMPTY
+        assert reopened(index) == EMPTY
     assert sorted(path.name for path in folder.glob("broken*")) == ["broken-1", "broken-2"]
     assert (folder / "broken-1" / "cache.db").read_text() == "garbage 4"
     assert (folder / "broken-2" / "cache.db").read_text() == "garbage 3"
 
 
-def test_what_is_set_aside_counts(index: SliceIndex, folder: Path, files: SliceFiles) -> None:
+def test_what_is_set_aside_counts(index: SliceIndex, folder: Path) -> None:
     before, _growth = index.measure()
     index.close()
     (folder / "cache.db").write_bytes(b"garbage " * 2**17)
-    reopened(index, files)
+    reopened(index)
     after, _growth = index.measure()
     assert after - before > 2**20 - 2**18
 
 
 def test_an_index_that_is_lost_under_way_is_set_aside_at_the_next_opening(
-    index: SliceIndex, folder: Path, files: SliceFiles
+    index: SliceIndex, folder: Path
 ) -> None:
     for number in range(300):
-        index.add(files.name(SliceKey("ab" * 16, number)), 100, gone=())
-    reopened(index, files)
+        index.add(f"{NAMES[0]}{number}", 100, gone=())
+    reopened(index)
     scribble(folder / "cache.db")
     with pytest.raises(StoreError, match="index: "):
-        index.add(files.name(SliceKey("cd" * 16, 0)), 100, gone=())
+        index.add(NAMES[2], 100, gone=())
     assert [index.usable] == [False]
-    assert reopened(index, files) == EMPTY
+    assert reopened(index) == EMPTY
     assert [index.usable] == [True]
 
 
 def test_a_full_disk_is_no_reason_to_set_an_index_aside(
-    index: SliceIndex, folder: Path, files: SliceFiles, monkeypatch: pytest.MonkeyPatch
+    index: SliceIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.add(files.name(KEYS[0]), 100, gone=())
+    index.add(NAMES[0], 100, gone=())
     index.close()
 
     def full(*_args: object, **_kwargs: object) -> None:
@@ -235,9 +213,9 @@ def test_a_full_disk_is_no_reason_to_set_an_index_aside(
     with monkeypatch.context() as patch:
         patch.setattr("edgecache.slice_index.diskcache.Cache", full)
         with pytest.raises(StoreError, match="full"):
-            index.open(files.key)
+            index.open()
     assert not index.usable
-    assert reopened(index, files).slices == [(KEYS[0], 100)]
+    assert reopened(index).slices == [(NAMES[0], 100)]
     assert not (folder / "broken-1").exists()
 
 
@@ -248,35 +226,33 @@ def locked(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-def test_rows_that_could_not_be_deleted_are_deleted_later(
-    index: SliceIndex, folder: Path, files: SliceFiles
-) -> None:
-    for key in KEYS:
-        index.add(files.name(key), 100, gone=())
+def test_rows_that_could_not_be_deleted_are_deleted_later(index: SliceIndex, folder: Path) -> None:
+    for name in NAMES:
+        index.add(name, 100, gone=())
     index._cache._timeout = 0
     index._cache.close()
     lock = locked(folder)
     with pytest.raises(StoreError, match="index: database is locked"):
-        index.remove([files.name(KEYS[0])])
+        index.remove([NAMES[0]])
     with pytest.raises(StoreError):
         index.save_meta(META)
     lock.close()
-    index.add(files.name(SliceKey("ef" * 16, 0)), 100, gone=[files.name(KEYS[1])])
-    assert [key for key, _ in reopened(index, files).slices] == [KEYS[2], SliceKey("ef" * 16, 0)]
+    index.add("another", 100, gone=[NAMES[1]])
+    assert [name for name, _ in reopened(index).slices] == [NAMES[2], "another"]
 
 
 def test_a_row_that_failed_and_then_came_is_not_deleted_later(
-    index: SliceIndex, folder: Path, files: SliceFiles
+    index: SliceIndex, folder: Path
 ) -> None:
     index._cache._timeout = 0
     index._cache.close()
     lock = locked(folder)
     with pytest.raises(StoreError):
-        index.add(files.name(KEYS[0]), 100, gone=())
+        index.add(NAMES[0], 100, gone=())
     lock.close()
-    index.add(files.name(KEYS[0]), 100, gone=())
+    index.add(NAMES[0], 100, gone=())
     index.remove([])
-    assert reopened(index, files).slices == [(KEYS[0], 100)]
+    assert reopened(index).slices == [(NAMES[0], 100)]
 
 
 def test_a_lock_hides_nothing_from_the_reader(index: SliceIndex, folder: Path) -> None:
@@ -286,17 +262,17 @@ def test_a_lock_hides_nothing_from_the_reader(index: SliceIndex, folder: Path) -
     lock.close()
 
 
-def test_probing_leaves_no_trace(index: SliceIndex, files: SliceFiles) -> None:
+def test_probing_leaves_no_trace(index: SliceIndex) -> None:
     index.probe()
-    assert reopened(index, files) == EMPTY
+    assert reopened(index) == EMPTY
 
 
-def test_closed_it_gives_and_takes_nothing(index: SliceIndex, files: SliceFiles) -> None:
+def test_closed_it_gives_and_takes_nothing(index: SliceIndex) -> None:
     index.close()
     assert not index.usable
     assert index.load_meta(META.key) is None
     with pytest.raises(StoreError, match="not open"):
-        index.add(files.name(KEYS[0]), 100, gone=())
+        index.add(NAMES[0], 100, gone=())
 
 
 def test_a_deleted_folder_is_no_crash(index: SliceIndex, folder: Path) -> None:

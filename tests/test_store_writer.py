@@ -87,13 +87,19 @@ async def test_trouble_is_known_until_the_folder_works_again(
     assert probed == 3
 
 
-async def test_trouble_is_logged_once(wired: Wired, caplog: pytest.LogCaptureFixture) -> None:
+async def test_trouble_is_logged_when_it_begins_and_when_it_ends(
+    wired: Wired, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with every change that fails meanwhile."""
     wired.writer.interval = 1000.0
     for _ in range(5):
         with pytest.raises(StoreError):
             await wired.writer.change(fail)
+    await wired.writer.probe()
+    await wired.writer.probe()
     assert [record.getMessage() for record in caplog.records] == [
-        "store trouble error=Input/output error"
+        "store trouble error=Input/output error",
+        "store trouble over error=Input/output error",
     ]
 
 

@@ -66,7 +66,7 @@ async def until_stopped(options: Options) -> bool:
     from edgecache.demo.stage import replay, stage
 
     console = Console(stderr=options.as_json, highlight=False)
-    stop = stop_on_signal()
+    stop = stop_on_signal(console)
     shown = False
     try:
         objects = load()
@@ -85,7 +85,7 @@ async def until_stopped(options: Options) -> bool:
     return shown
 
 
-def stop_on_signal() -> asyncio.Event:
+def stop_on_signal(console: "Console") -> asyncio.Event:
     """Cancels the running task at the first signal; a second must not cut the clearing up."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     stop = asyncio.Event()
@@ -93,6 +93,7 @@ def stop_on_signal() -> asyncio.Event:
     def end() -> None:
         if task is not None and not stop.is_set():
             stop.set()
+            console.print("Stopping ...")
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):

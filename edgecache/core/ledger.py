@@ -5,10 +5,13 @@ versions were replaced at the origin, and which stored responses no longer have 
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from edgecache.core.model import Removal, SliceKey
 from edgecache.core.policy import LruPolicy
+
+BOUNDLESS = 2**63
 
 
 class Gone(NamedTuple):
@@ -46,6 +49,14 @@ class Ledger:
         self._slices_of[key.version] = self._slices_of.get(key.version, 0) + 1
         self._without_slices.pop(key.version, None)
         return gone + self._evicted(victims)
+
+    def load(self, slices: Iterable[tuple[SliceKey, int]], budget: int) -> list[Gone]:
+        """Take in what is on the disk, oldest first; what is too much."""
+        self._policy.shrink(BOUNDLESS)
+        for key, size in slices:
+            self._policy.add(key, size)
+            self._slices_of[key.version] = self._slices_of.get(key.version, 0) + 1
+        return self.shrink(budget)
 
     def shrink(self, budget: int) -> list[Gone]:
         """What must go for the slices to be within `budget` bytes."""

@@ -34,8 +34,7 @@ def table(outcome: Outcome) -> Table:
     )
     grid.add_column("Visit", footer="All", no_wrap=True)
     for name, foot in zip(COLUMNS, feet, strict=True):
-        style = "green" if name == "Saved" else ""
-        grid.add_column(name, justify="right", footer=foot, style=style, no_wrap=True)
+        grid.add_column(name, justify="right", footer=foot, no_wrap=True)
     for result in results:
         figures = (result.requests, result.client_bytes, result.origin_bytes)
         grid.add_row(result.title, *row(*figures, result.cold, result.warm))
@@ -74,9 +73,10 @@ def milliseconds(times: Sequence[float]) -> str:
 def summary(totals: Stats, dollars_per_gb: float) -> str:
     ratio = NOTHING if totals.hit_ratio is None else f"{totals.hit_ratio:.0%}"
     return (
-        f"{size(totals.saved_bytes)} were not read from the origin, {ratio} of the requests were"
-        f" hits, and every byte was right. ${totals.dollars_avoided:.4f} were not paid to an app"
-        f" platform for {size(totals.client_bytes)}, at ${dollars_per_gb:g} per GB.\n\n"
+        f"\nSaved {size(totals.saved_bytes)} of reads from the origin; {ratio} of the requests were"
+        f" hits. An app platform would have taken ${totals.dollars_avoided:.4f} for the"
+        f" {size(totals.client_bytes)} that clients got (${dollars_per_gb:g} per GB). Every byte"
+        " was compared with the bucket's.\n\n"
         f"Slices have {SLICE_SIZE // 1024} KiB here instead of 1 MiB, because the video is that"
         " short. The origin is on this machine: a real one is farther away, which makes only the"
         " cold answers slower.\n"

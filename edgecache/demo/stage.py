@@ -20,7 +20,7 @@ from edgecache.demo.visit import Visit
 from edgecache.web.app import Server, start
 
 STARTS = 3  # tries: a port that was free a moment ago may be taken now
-CLIENT_TIMEOUT = aiohttp.ClientTimeout(total=30)
+CLIENT_TIMEOUT = aiohttp.ClientTimeout(total=15)
 
 
 @asynccontextmanager

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from edgecache import __version__
 from edgecache.core.model import Result
-from edgecache.metrics import Metrics
+from edgecache.metrics import METRICS_TYPE, Metrics
 from edgecache.origins import Origins
 from edgecache.store import SliceStore
 
@@ -73,9 +72,7 @@ class Admin:
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         self.refresh()
-        return web.Response(
-            body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": METRICS_TYPE})
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -12,14 +12,13 @@ from edgecache.config import Config
 from edgecache.core.accesslog import AccessEntry, format_combined, format_json
 from edgecache.core.errors import ConfigError
 from edgecache.core.plan import RunSizes
-from edgecache.disk_store import DiskStore
 from edgecache.engine import Engine
 from edgecache.fill import FillTable
 from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
 from edgecache.passthrough import Passthrough
-from edgecache.store import SliceStore
+from edgecache.store import DiskStore, SliceStore
 from edgecache.stream import Streams
 from edgecache.tasks import Tasks
 from edgecache.upstream import S3Upstream
@@ -156,7 +155,7 @@ def recorder(style: str, writer: LineWriter) -> Callable[[AccessEntry], None]:
     return lambda entry: writer.add(form(entry))
 
 
-async def open_site(runner: web.BaseRunner, host: str, port: int, section: str) -> str:  # type: ignore[type-arg]
+async def open_site(runner: web.BaseRunner, host: str, port: int, section: str) -> str:
     """Listens, and says where: the port that was chosen where 0 was asked for."""
     site = web.TCPSite(runner, host, port, backlog=1024)
     try:

@@ -1,17 +1,13 @@
 """GET, HEAD and OPTIONS on the public port. Rule: one exchange in, one answer out, one log line;
 an answer that can't be ended as it began is cut, never ended short."""
 
-import asyncio
 import json
 import logging
-import time
+import re
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from edgecache.config import Cors
 from edgecache.core.accesslog import AccessEntry
@@ -26,10 +22,12 @@ from edgecache.core.errors import (
     UpstreamBusy,
     UpstreamError,
 )
-from edgecache.core.model import Forward, Result, Source
+from edgecache.core.model import Forward, Result
+from edgecache.core.validators import format_http_date
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
-from edgecache.request import Answer, ObjectRequest, Piece
+from edgecache.request import ObjectRequest
+from edgecache.web.exchange import Exchange, Written
 from edgecache.web.routing import Router
 
 log = logging.getLogger("edgecache.delivery")
@@ -37,20 +35,10 @@ log = logging.getLogger("edgecache.delivery")
 ALLOW = "GET, HEAD, OPTIONS"
 # The only methods that get a label of their own in the metrics.
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-@dataclass(slots=True)
-class Exchange:
-    """What became of one request, for its log line and its metrics."""
-
-    began: float
-    route: str = "-"
-    status: int = 0
-    result: Result = Result.ERROR
-    cache_status: str = ""
-    first_byte: float = 0.0
-    sent: dict[Source, int] = field(default_factory=dict)
-    other_bytes: int = 0
+VERSIONS = frozenset({(1, 0), (1, 1)})
+# RFC 9110 §7.2, RFC 3986 §3.2.2; empty where the target has no authority.
+HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
+SERVER = ("Server", "edgecache")
 
 
 class Delivery:
@@ -73,166 +61,124 @@ class Delivery:
         self._clock = clock
         self._record = record
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(time.perf_counter())
+    async def handle(self, request: web.BaseRequest) -> Written:
+        exchange = Exchange(request, self._write_timeout)
         self._metrics.in_flight.inc()
         try:
-            return await self._respond(request, exchange)
+            await self._respond(exchange)
+        except ConnectionError:
+            exchange.cut()
+        except TimeoutError:
+            log.info("answer cut target=%.200r reason=the client does not read", target(request))
+            exchange.cut()
         finally:
             self._metrics.in_flight.dec()
-            self._finish(request, exchange)
+            self._finish(exchange)
+        return exchange.end()
 
-    async def _respond(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def _respond(self, exchange: Exchange) -> None:
+        request = exchange.request
         try:
             match request.method:
                 case "GET" | "HEAD":
-                    response = await self._deliver(request, exchange)
+                    await self._deliver(exchange)
                 case "OPTIONS":
-                    response = await self._preflight(request, exchange)
+                    await self._preflight(exchange)
                 case _:
                     raise MethodNotAllowed(f"this method is not served here, only {ALLOW}")
         except EdgecacheError as error:
-            response = await self._refuse(request, exchange, error)
-        if request.can_read_body:  # a body has no meaning here: what follows it can't be trusted
-            response.force_close()
-        return response
+            if not exchange.status:
+                await self._refuse(exchange, error)
+                return
+            hint = error.hint
+            log.warning("answer cut target=%.200r reason=%s %s", target(request), error, hint)
+            exchange.cut()
 
-    async def _deliver(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        if request.version >= (1, 1) and "Host" not in request.headers:
-            raise BadTarget("HTTP/1.1 needs a Host field")  # RFC 9112 §3.2
+    async def _deliver(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.version not in VERSIONS:  # the parser also lets 0.9 and 2.0 pass
+            raise BadTarget("only HTTP/1.1 and HTTP/1.0 are spoken here")
+        if not HOST.fullmatch(request.headers.get("Host", "")):  # none: the parser has refused it
+            raise BadTarget("the Host field is malformed")  # RFC 9112 §3.2
         key, route = self._router.resolve(request.raw_path)
         exchange.route = route.label
         answer = await self._engine.answer(
             ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
         )
         exchange.result = answer.result
-        fields = CIMultiDict(answer.fields)
-        response = self._begin(request, exchange, answer.status, fields)
-        response.content_length = answer.length
+        exchange.cache_status = answer.cache_status
+        fields = [*answer.fields, SERVER, *self._cors_fields(exchange)]
         if answer.body is None or answer.first is None:
-            await self._within_limit(response.prepare(request))
-            return response
+            await exchange.begin(answer.status, fields, length=answer.length)
+            return
         async with aclosing(answer.body):
-            try:
-                await self._send(request, response, exchange, answer.first, answer)
-            except EdgecacheError as error:
-                log.warning("answer cut key=%.200r reason=%s %s", key.key, error, error.hint)
-                cut(request)
-            except TimeoutError:
-                log.info("answer cut key=%.200r reason=the client does not read", key.key)
-                cut(request)
-        return response
+            source, data = answer.first
+            exchange.count(source, data)
+            await exchange.begin(answer.status, fields, length=answer.length, first=data)
+            async for source, data in answer.body:
+                await exchange.write(source, data)
 
-    async def _send(
-        self,
-        request: web.BaseRequest,
-        response: web.StreamResponse,
-        exchange: Exchange,
-        first: Piece,
-        answer: Answer,
-    ) -> None:
-        await response.prepare(request)
-        await self._write(response, exchange, first)
-        exchange.first_byte = time.perf_counter() - exchange.began
-        assert answer.body is not None  # noqa: S101  # `first` came from it
-        async for piece in answer.body:
-            await self._write(response, exchange, piece)
-
-    async def _write(self, response: web.StreamResponse, exchange: Exchange, piece: Piece) -> None:
-        source, data = piece
-        async with asyncio.timeout(self._write_timeout):
-            await response.write(data)
-        exchange.sent[source] = exchange.sent.get(source, 0) + len(data)
-
-    async def _within_limit(self, sending: object) -> None:
-        async with asyncio.timeout(self._write_timeout):
-            await sending  # type: ignore[misc]
-
-    async def _preflight(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        fields = preflight_fields(request.headers, self._cors.allow_origins, self._cors.max_age)
+    async def _preflight(self, exchange: Exchange) -> None:
         exchange.result = Result.BYPASS
-        response = self._begin(request, exchange, 204, CIMultiDict([("Allow", ALLOW)]))
-        response.headers.update(fields)
-        await response.prepare(request)
-        return response
+        headers, cors = exchange.request.headers, self._cors
+        allowed = preflight_fields(headers, cors.allow_origins, cors.max_age)
+        fields = [("Allow", ALLOW), self._date(), SERVER, *allowed]
+        if not allowed:
+            fields += self._cors_fields(exchange)
+        await exchange.begin(204, fields, length=None)
 
-    async def _refuse(
-        self, request: web.BaseRequest, exchange: Exchange, error: EdgecacheError
-    ) -> web.StreamResponse:
+    async def _refuse(self, exchange: Exchange, error: EdgecacheError) -> None:
         """A short answer that says what was wrong; ours and the origin's faults go to the log."""
+        request = exchange.request
         exchange.result = Result.ERROR
         if error.status >= 500:
             log.warning(
                 "%s %.200r failed status=%d reason=%s %s",
                 request.method,
-                request.raw_path.partition("?")[0],
+                target(request),
                 error.status,
                 error,
                 error.hint,
             )
-        fields = CIMultiDict(error_fields(error))
-        text = f"{error.message}\n"
-        fields["Content-Type"] = "text/plain; charset=utf-8"
+        kind, text = "text/plain; charset=utf-8", error.message
         if "application/json" in request.headers.get("Accept", ""):
-            fields["Content-Type"] = "application/json"
-            text = json.dumps({"error": {"status": error.status, "message": error.message}}) + "\n"
-        response = self._begin(request, exchange, error.status, fields)
-        body = text.encode()
-        response.content_length = len(body)
-        await response.prepare(request)
-        if request.method != "HEAD":
-            await response.write(body)
-            exchange.other_bytes = len(body)
-        return response
+            kind = "application/json"
+            text = json.dumps({"error": {"status": error.status, "message": error.message}})
+        body = f"{text}\n".encode()
+        sent = b"" if request.method == "HEAD" else body
+        exchange.unsourced = len(sent)
+        fields = [("Content-Type", kind), *error_fields(error), self._date(), SERVER]
+        exchange.cache_status = dict(fields).get("Cache-Status", "")
+        fields += self._cors_fields(exchange)
+        await exchange.begin(error.status, fields, length=len(body), first=sent)
 
-    def _begin(
-        self, request: web.BaseRequest, exchange: Exchange, status: int, fields: CIMultiDict[str]
-    ) -> web.StreamResponse:
-        exchange.status = status
-        exchange.cache_status = fields.get("Cache-Status", "")
-        fields["Server"] = "edgecache"
-        if self._cors.allow_origins:
-            origin = request.headers.get("Origin")
-            for name, value in response_fields(origin, self._cors.allow_origins):
-                fields.add(name, value)
-        return web.StreamResponse(status=status, headers=fields)
+    def _cors_fields(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
+        origin = exchange.request.headers.get("Origin")
+        return response_fields(origin, self._cors.allow_origins)
 
-    def _finish(self, request: web.BaseRequest, exchange: Exchange) -> None:
-        duration = time.perf_counter() - exchange.began
-        first_byte = exchange.first_byte or duration
-        method = request.method if request.method in METHODS else "other"
+    def _date(self) -> tuple[str, str]:
+        return ("Date", format_http_date(self._clock()))
+
+    def _finish(self, exchange: Exchange) -> None:
+        method = exchange.request.method
+        duration = exchange.duration
         self._metrics.served(
-            method, exchange.status, exchange.route, exchange.result, duration, first_byte
+            method if method in METHODS else "other",
+            exchange.status,
+            exchange.route,
+            exchange.result,
+            duration,
+            exchange.time_to_first_byte or duration,
         )
         for source, count in exchange.sent.items():
             self._metrics.gave(exchange.route, source, count)
-        if self._record is None:
-            return
-        headers = request.headers
-        self._record(
-            AccessEntry(
-                time=self._clock(),
-                client=request.remote or "-",
-                method=request.method,
-                path=request.raw_path,
-                status=exchange.status,
-                bytes=sum(exchange.sent.values()) + exchange.other_bytes,
-                range=headers.get("Range", ""),
-                duration=duration,
-                time_to_first_byte=first_byte,
-                cache_status=exchange.cache_status,
-                result=exchange.result,
-                referer=headers.get("Referer", ""),
-                user_agent=headers.get("User-Agent", ""),
-                request_id=headers.get("X-Request-Id", ""),
-            )
-        )
+        if self._record is not None:
+            self._record(exchange.entry(self._clock()))
 
 
-def cut(request: web.BaseRequest) -> None:
-    """Ends the connection such that the client sees an incomplete body, not a short one."""
-    if request.transport is not None:
-        request.transport.abort()
+def target(request: web.BaseRequest) -> str:
+    """The request target without its query, where signatures are."""
+    return request.raw_path.partition("?")[0]
 
 
 def error_fields(error: EdgecacheError) -> list[tuple[str, str]]:
@@ -252,7 +198,3 @@ def error_fields(error: EdgecacheError) -> list[tuple[str, str]]:
             status = CacheStatus(hit=True, detail="negative")
         fields.append(("Cache-Status", format_cache_status(status)))
     return fields
-
-
-def phrase(status: int) -> str:
-    return HTTPStatus(status).phrase

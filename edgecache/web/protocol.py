@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import cast
 
 import aiohttp.http_parser
 from aiohttp import web
@@ -19,6 +20,9 @@ log = logging.getLogger("edgecache.http")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+# What may wait in a connection for its client. uvloop writes at the end of the loop's round: with
+# less room than a round's pieces need, each of them would wait for the one before.
+WRITE_BUFFER = 3 * 2**18
 # A body that a GET should not have is read this long, then the connection is closed.
 LINGER = 2.0
 
@@ -65,6 +69,11 @@ class Connection(web.RequestHandler):
         self._metrics = metrics
         self._head_timer: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # cast: uvloop's transports are not asyncio's by class.
+        cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=WRITE_BUFFER)
+
     def data_received(self, data: bytes) -> None:
         before = self._request_count
         super().data_received(data)
@@ -79,6 +88,16 @@ class Connection(web.RequestHandler):
         self._stop_head_timer()
         super().connection_lost(exc)
 
+    async def start(self) -> None:
+        """A closed transport first sends what it still has, and waits for ever for a client that
+        takes nothing: it gets as long as any write."""
+        transport = self.transport
+        try:
+            await super().start()
+        finally:
+            if transport is not None and transport.get_write_buffer_size():
+                self._loop.call_later(self._limits.write_timeout, transport.abort)
+
     def _is_idle(self) -> bool:
         return self._current_request is None and not self._messages
 
@@ -91,7 +110,8 @@ class Connection(web.RequestHandler):
         self._head_timer = None
         if self.transport is not None and self._is_idle():
             self._metrics.bad_requests.inc()
-            log.info("request head not complete in time client=%s", self.peername)
+            client = self.transport.get_extra_info("peername", "-")[0]
+            log.info("request head not complete in time client=%s", client)
             self.transport.write(bare_answer(HTTPStatus.REQUEST_TIMEOUT))
             self.force_close()
 
@@ -120,8 +140,8 @@ class Refusal(asyncio.Protocol):
     """A connection above the limit: told to come back, and closed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # what TCP always gives
-        transport.write(bare_answer(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1"))
+        answer = bare_answer(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1")
+        cast(asyncio.WriteTransport, transport).write(answer)
         transport.close()
 
 

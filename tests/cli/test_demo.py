@@ -63,6 +63,14 @@ def running(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
 def read_until(process: subprocess.Popen[str], words: str) -> str:
     assert process.stdout is not None
     read = ""
@@ -81,14 +89,6 @@ def test_once_shows_what_was_saved(environment: dict[str, str], tmp_path: Path) 
     assert re.search(r"^All +90 +\d\.\d\d MB +\d\.\d\d MB +[789]\d%", ended.stdout, re.M)
     assert "\x1b" not in ended.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
 
 
 def test_json_is_one_line_of_figures_and_a_taken_port_makes_it_the_next(

@@ -21,6 +21,13 @@ def test_a_budget_that_has_shrunk_takes_more_than_the_new_slice_needs() -> None:
     assert (len(ledger), ledger.size) == (2, 20)
 
 
+def test_what_was_on_the_disk_is_taken_in_as_far_as_it_fits() -> None:
+    ledger = Ledger(spare=0)
+    gone = ledger.load([(key, 10) for key in OLD], budget=20)
+    assert gone == [Gone(OLD[0], 10, Removal.EVICTED)]
+    assert (len(ledger), ledger.size) == (2, 20)
+
+
 def test_what_does_not_fit_evicts_nothing() -> None:
     ledger = ledger_of(*OLD)
     with pytest.raises(ValueError, match="do not fit"):

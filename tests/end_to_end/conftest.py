@@ -25,12 +25,13 @@ def edge(origin: OriginThread, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("edge")
     with serving(settings_for(origin.origin.settings, folder), folder) as server:
         yield server
+        assert server.stop() == 0
+        # Nothing that clients did, leaving in the middle included, was an error of the server's.
+        assert server.stderr.find("ERROR|Traceback") is None, str(server.stderr)
 
 
 @pytest.fixture(scope="session")
-def moto_edge(
-    moto_server: Moto, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Edgecache]:
+def moto_edge(moto_server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edgecache]:
     """One server in front of moto for the whole run."""
     folder = tmp_path_factory.mktemp("moto-edge")
     settings = {

@@ -22,7 +22,9 @@ class Got:
 def curl(*arguments: str | Path) -> Got:
     """One transfer that curl finds nothing wrong with."""
     # -q: no ~/.curlrc. curl fails when a body is shorter or longer than it was announced.
-    done = run("curl", "-q", "--silent", "--show-error", "--max-time", "20", "--include", *arguments)
+    done = run(
+        "curl", "-q", "--silent", "--show-error", "--max-time", "20", "--include", *arguments
+    )
     head, _, body = done.stdout.partition(b"\r\n\r\n")
     line, _, fields = head.partition(b"\r\n")
     return Got(int(line.split()[1]), message_from_bytes(fields), body)

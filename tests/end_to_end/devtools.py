@@ -12,11 +12,21 @@ from aiohttp import ClientSession, ClientWebSocketResponse
 from tests.conftest import require
 from tests.end_to_end.programs import PATIENCE, environment, running
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
-    "--disable-background-networking --disable-component-update --disable-sync --mute-audio "
-    "--autoplay-policy=no-user-gesture-required --window-size=1000,600 --remote-debugging-port=0"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+    "--window-size=1000,600",
+    "--remote-debugging-port=0",
+]
 
 
 class Page:
@@ -65,9 +75,10 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    async def screenshot(self, file: Path) -> None:
+    async def screenshot(self) -> bytes:
+        """As PNG."""
         shot = await self.call("Page.captureScreenshot")
-        file.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
 
 @asynccontextmanager
@@ -76,8 +87,10 @@ async def chromium(profile: Path) -> AsyncIterator[Page]:
     command = (require("chromium"), *FLAGS, f"--user-data-dir={profile}", "about:blank")
     with running(*command, env=environment(HOME=str(profile))) as browser:
         endpoint = browser.stderr.wait(r"DevTools listening on (ws://\S+)")[1]
-        async with ClientSession() as session:
-            async with session.ws_connect(endpoint, max_msg_size=2**25) as socket:
-                page = Page(socket)
-                await page.attach()
-                yield page
+        async with (
+            ClientSession() as session,
+            session.ws_connect(endpoint, max_msg_size=2**25) as socket,
+        ):
+            page = Page(socket)
+            await page.attach()
+            yield page

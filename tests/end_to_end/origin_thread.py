@@ -51,7 +51,9 @@ class OriginThread:
     def methods(self, key: str) -> set[str]:
         return {request.method for request in self.origin.requests if request.key == key}
 
-    def hold(self, key: str, *, after: int) -> "Held":
+    def hold(self, key: str, *, after: int | None) -> "Held":
+        """Stops its next answer at that byte of the body; None: before the head."""
+
         async def hold() -> Gate:
             return self.origin.hold(key, after=after)
 
@@ -59,14 +61,14 @@ class OriginThread:
 
 
 class Held:
-    """An answer that stops at one byte until it is released."""
+    """An answer that goes on when it is released."""
 
     def __init__(self, gate: Gate, loop: asyncio.AbstractEventLoop) -> None:
         self._gate = gate
         self._loop = loop
 
     def wait(self) -> None:
-        """Waits until the answer has come to that byte."""
+        """Waits until the answer has come to where it stops."""
         reached = asyncio.run_coroutine_threadsafe(self._gate.reached.wait(), self._loop)
         reached.result(PATIENCE)
 
@@ -75,7 +77,7 @@ class Held:
 
 
 async def _opened() -> RunPodOrigin:
-    """With RunPod's standing quirks: no HEAD of media, UTC dates, weak ETags, Cloudflare's fields."""
+    """With what RunPod's S3 always does: no HEAD of media, UTC dates, weak ETags, and more."""
     origin = RunPodOrigin()
     quirks = origin.quirks
     quirks.head_forbidden = quirks.utc_dates = quirks.weak_etags = True

@@ -26,7 +26,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **more}
 
 
-def run(program: str, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+def run(
+    program: str, *arguments: str | Path, check: bool = True
+) -> subprocess.CompletedProcess[bytes]:
     """Runs an installed program to its end."""
     done = subprocess.run(
         [require(program), *map(str, arguments)],

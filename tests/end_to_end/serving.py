@@ -1,25 +1,29 @@
 """`edgecache serve` as users start it: a process, a config file, two ports."""
 
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.programs import PATIENCE, Program, environment, eventually
 
-COMMAND = (sys.executable, "/tmp/serve_mem.py", "serve")  # FIXME TEMP
+COMMAND = (sys.executable, "-m", "edgecache", "serve")
 
 Settings = dict[str, dict[str, object]]
 
 
-def settings_for(origin: Mapping[str, str], folder: Path, **sections: dict[str, object]) -> Settings:
-    """Free ports, a cache in `folder`, the access log on standard output; `sections` come on top."""
+def settings_for(
+    origin: Mapping[str, str], folder: Path, **sections: Mapping[str, object]
+) -> Settings:
+    """Free ports, a cache in `folder`, the access log on stdout; `sections` come on top."""
     settings: Settings = {
         "listen": {"host": "127.0.0.1", "port": 0},
         "admin": {"port": 0},
@@ -27,7 +31,7 @@ def settings_for(origin: Mapping[str, str], folder: Path, **sections: dict[str, 
         "cache": {"dir": str(folder / "cache"), "size": "512MiB"},
     }
     for name, section in sections.items():
-        settings[name] = settings.get(name, {}) | section
+        settings[name] = {**settings.get(name, {}), **section}
     return settings
 
 
@@ -63,8 +67,8 @@ class Edgecache(Program):
 
     def idle(self, token: str = "") -> None:
         """Waits until everything fetched is stored and every answer is over."""
-        for gauge in ("edgecache_fills_active", "edgecache_http_requests_in_flight"):
-            eventually(lambda name=gauge: self.total(name, token) == 0, f"{gauge} is 0")
+        busy = ("edgecache_fills_active", "edgecache_http_requests_in_flight")
+        eventually(lambda: not any(self.total(name, token) for name in busy), "nothing is busy")
 
     def access(self, path: str, count: int = 1) -> list[dict[str, object]]:
         """The JSON access log lines of `path`, once there are `count` of them."""
@@ -94,3 +98,13 @@ def started(*arguments: str | Path, folder: Path, **variables: str) -> Iterator[
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def asking(server: Edgecache, key: str) -> Iterator[socket.socket]:
+    """A client that has asked for an object, and has read nothing yet."""
+    url = urlsplit(server.url)
+    with socket.create_connection((url.hostname, url.port), timeout=20) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.sendall(f"GET /{key} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+        yield client

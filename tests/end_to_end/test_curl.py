@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import require
 from tests.end_to_end.curl import curl
 from tests.end_to_end.origin_thread import OriginThread
-from tests.end_to_end.programs import run
+from tests.end_to_end.programs import environment, run, running
 from tests.end_to_end.serving import Edgecache
 from tests.pattern import Pattern
 
@@ -90,7 +91,8 @@ def test_several_ranges_are_multipart(edge: Edgecache, origin: OriginThread) -> 
     assert got.status == 206
     assert got.fields.get_content_type() == "multipart/byteranges"
     head = f"Content-Type: {got.fields['Content-Type']}\r\n\r\n".encode()
-    parts = message_from_bytes(head + got.body, policy=policy.HTTP).get_payload()
+    message = message_from_bytes(head + got.body, policy=policy.HTTP)
+    parts = [part for part in message.walk() if not part.is_multipart()]
     assert [
         (part["Content-Type"], part["Content-Range"], part.get_payload()) for part in parts
     ] == [("video/mp4", "bytes 0-1/10", "01"), ("video/mp4", "bytes 5-6/10", "56")]
@@ -146,10 +148,51 @@ def test_a_broken_download_is_resumed(
     file = tmp_path / "resumed.mp4"
     file.write_bytes(movie.read(0, 3 * MIB + 1))
     url = f"{edge.url}/outputs/resumed.mp4"
-    told = run("curl", "-q", "-sS", "-C", "-", "-o", file, "-w", "%{http_code} %{size_download}", url)
+    told = run(
+        "curl", "-q", "-sS", "-C", "-", "-o", file, "-w", "%{http_code} %{size_download}", url
+    )
     assert told.stdout.decode() == f"206 {MIB + 8}"
     assert file.read_bytes() == movie.read()
     assert origin.sent("outputs/resumed.mp4") == MIB + 9
+
+
+def test_a_hundred_downloads_at_once_cost_one_origin_read(
+    edge: Edgecache, origin: OriginThread
+) -> None:
+    """curl --parallel; that the query differs makes no other object of it."""
+    movie = Pattern(2 * MIB + 1, seed=15)
+    origin.put("outputs/popular.mp4", movie)
+    urls = f"{edge.url}/outputs/popular.mp4?visitor=[1-100]"
+    at_once = ("--parallel", "--parallel-immediate", "--parallel-max", "100")
+    told = run(
+        "curl",
+        "-q",
+        "-sS",
+        *at_once,
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{size_download}\n",
+        urls,
+    )
+    assert told.stdout.decode().splitlines() == [f"200 {len(movie)}"] * 100
+    edge.idle()
+    assert origin.sent("outputs/popular.mp4") == len(movie)
+
+
+def test_a_seek_does_not_wait_for_a_download_that_is_stuck(
+    edge: Edgecache, origin: OriginThread
+) -> None:
+    movie = Pattern(64 * MIB, seed=16)
+    origin.put("outputs/stuck.mp4", movie)
+    held = origin.hold("outputs/stuck.mp4", after=MIB // 2)
+    url = f"{edge.url}/outputs/stuck.mp4"
+    download = (require("curl"), "-q", "-sS", "-o", "/dev/null", url)
+    with running(*download, env=environment()):
+        held.wait()
+        assert curl("-r", "-100", url).body == movie.read(64 * MIB - 100)
+        assert curl("-r", "100-199", url).body == movie.read(100, 200)  # what has come of it
+        held.release()
 
 
 def test_a_missing_object_is_404_without_the_origins_words(edge: Edgecache) -> None:

@@ -1,5 +1,6 @@
 """Every key is reached through every form of URL, and nothing else is."""
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -30,7 +31,7 @@ KEYS = [
     "outputs/sub%2f2f.png",
 ]
 SUB_DELIMS = "/!$&'()*+,;=:@~"  # may stand in a path as they are (RFC 3986 §3.3)
-FORMS = {
+FORMS: dict[str, Callable[[str], str]] = {
     "key": lambda key: f"/{quote(key)}",
     "key, least escaped": lambda key: f"/{quote(key, safe=SUB_DELIMS)}",
     "key, one segment": lambda key: f"/{quote(key, safe='')}",

@@ -3,18 +3,15 @@
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import require
-from tests.end_to_end.curl import curl
 from tests.end_to_end.origin_thread import OriginThread
 from tests.end_to_end.programs import environment, eventually, running
-from tests.end_to_end.serving import Edgecache, serving, settings_for
+from tests.end_to_end.serving import Edgecache, asking, serving, settings_for
 from tests.pattern import Pattern
 
 pytestmark = pytest.mark.e2e
@@ -29,16 +26,6 @@ def refuses(server: Edgecache) -> bool:
     except ConnectionRefusedError:
         return True
     return False
-
-
-@contextmanager
-def asking(server: Edgecache, key: str) -> Iterator[socket.socket]:
-    """A client that has asked for an object, and has read nothing yet."""
-    url = urlsplit(server.url)
-    with socket.create_connection((url.hostname, url.port), timeout=20) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client.sendall(f"GET /{key} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
-        yield client
 
 
 def test_a_running_answer_ends_complete_and_new_connections_are_refused(
@@ -69,15 +56,14 @@ def test_a_client_that_does_not_read_holds_the_end_up_for_the_drain_timeout_only
     origin: OriginThread, tmp_path: Path
 ) -> None:
     origin.put("outputs/unread.mp4", Pattern(64 * MIB, seed=13))
-    listen: dict[str, object] = {"drain_timeout": "1s"}
-    settings = settings_for(origin.origin.settings, tmp_path, listen=listen)
+    settings = settings_for(origin.origin.settings, tmp_path, listen={"drain_timeout": "1500ms"})
     with serving(settings, tmp_path) as server, asking(server, "outputs/unread.mp4") as client:
         assert client.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
         server.signal(signal.SIGTERM)
         began = time.monotonic()
         assert server.ended() == 0
         took = time.monotonic() - began
-    assert 0.9 < took < 6
+    assert 1.4 < took < 2.9
     assert server.stderr.find("Traceback") is None
 
 
@@ -90,17 +76,3 @@ def test_an_idle_connection_does_not_hold_the_end_up(origin: OriginThread, tmp_p
         server.signal(signal.SIGTERM)
         assert server.ended(within=10) == 0
         assert client.recv(1) == b""
-
-
-def test_a_client_that_leaves_costs_what_it_took_and_little_more(
-    edge: Edgecache, origin: OriginThread
-) -> None:
-    """A kilobyte read of an object without end: what the kernel would take is not fetched."""
-    key = "outputs/left.mp4"
-    origin.put(key, Pattern(64 * MIB, seed=14))
-    with asking(edge, key) as client:
-        assert client.recv(1024).startswith(b"HTTP/1.1 200 OK\r\n")
-        origin.sent(key)
-    edge.idle()
-    assert origin.sent(key) <= 3 * MIB
-    assert curl("-r", "0-9", f"{edge.url}/{key}").status == 206

@@ -154,8 +154,8 @@ def test_a_json_access_log_has_a_line_for_each_request(
 ) -> None:
     """What was asked and how it was answered, without the query, where signatures live."""
     origin.put("outputs/logged.png", b"0123456789")
-    agent, referer = ("-A", 'curl "\x1b[31m'), ("-e", "https://app.example/page?token=secret")
-    curl("-r", "2-5", *agent, *referer, f"{edge.url}/outputs/logged.png?signature=secret")
+    agent, referer = ("-A", 'a "client"\u2028é'), ("-e", "https://app.example/page?token=hush")
+    curl("-r", "2-5", *agent, *referer, f"{edge.url}/outputs/logged.png?signature=hush")
     curl(f"{edge.url}/outputs/logged.png")
     first, second = edge.access("/outputs/logged.png", 2)
     expected = {
@@ -166,15 +166,15 @@ def test_a_json_access_log_has_a_line_for_each_request(
         "range": "bytes=2-5",
         "result": "miss",
         "referer": "https://app.example/page",
-        "user_agent": 'curl "\x1b[31m',
+        "user_agent": 'a "client"\u2028é',
     }
     assert {name: first[name] for name in expected} == expected
     assert str(first["cache_status"]).startswith("edgecache; fwd=uri-miss")
     assert 0 < float(str(first["ttfb"])) <= float(str(first["duration"])) < 10
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(first["time"]))
     assert (second["status"], second["bytes"]) == (200, 10)
-    assert "secret" not in str(edge.stdout)
-    assert "\x1b" not in str(edge.stdout)
+    assert "hush" not in str(edge.stdout)
+    assert str(edge.stdout).isascii()
 
 
 COMBINED = re.compile(
@@ -194,7 +194,9 @@ def test_a_combined_access_log_goes_to_its_file(origin: OriginThread, tmp_path: 
         assert server.stop() == 0
         assert str(server.stdout) == ""
     lines = [COMBINED.fullmatch(line) for line in file.read_text().splitlines()]
-    assert [line and line.group("request", "status", "bytes", "referer", "agent") for line in lines] == [
+    assert [
+        line and line.group("request", "status", "bytes", "referer", "agent") for line in lines
+    ] == [
         ("GET /outputs/combined.png HTTP/1.1", "206", "4", "-", "a client"),
         ("GET /outputs/combined.png HTTP/1.1", "206", "5", "-", "a client"),
     ]

@@ -1,0 +1,164 @@
+"""One request and what becomes of it: writes the answer, keeps the figures for log and metrics.
+
+Rule of this module: one head, in one write with the first bytes, and no wait unless the client
+falls behind. aiohttp's own response objects cost more than all the rest of a hit.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from edgecache.core.accesslog import AccessEntry
+from edgecache.core.model import Result, Source
+from edgecache.store import Bytes
+
+STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+# Up to this size, joining head and body costs less than writing two buffers.
+JOIN_LIMIT = 2**15
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp that the answer is written. Without state: two instances serve all."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._keeps = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._keeps
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+KEPT = Written(keep_alive=True)
+CLOSED = Written(keep_alive=False)
+
+
+class Exchange:
+    __slots__ = (
+        "_began",
+        "_first_byte",
+        "_keep_alive",
+        "_timeout",
+        "cache_status",
+        "request",
+        "result",
+        "route",
+        "sent",
+        "status",
+        "unsourced",
+    )
+
+    def __init__(self, request: web.BaseRequest, write_timeout: float) -> None:
+        self._began = time.perf_counter()
+        self._first_byte = 0.0
+        # A body has no meaning here, and what follows it can't be trusted: close behind it.
+        self._keep_alive = request.keep_alive and not request.can_read_body
+        self._timeout = write_timeout
+        self.request = request
+        self.route = "-"
+        self.result = Result.ERROR
+        self.status = 0
+        self.cache_status = ""
+        self.sent: dict[Source, int] = {}
+        self.unsourced = 0  # body bytes of our own making
+
+    async def begin(
+        self,
+        status: int,
+        fields: Iterable[tuple[str, str]],
+        *,
+        length: int | None,
+        first: Bytes = b"",
+    ) -> None:
+        """The head and the first bytes of the body.
+
+        :raises ConnectionError: the client has left; TimeoutError: it takes nothing.
+        """
+        head = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        if length is not None:
+            head += f"Content-Length: {length}\r\n"
+        head = f"{STATUS_LINES[status]}{head}{self._connection()}\r\n"
+        # surrogateescape: a field value keeps the origin's bytes, as aiohttp decoded them.
+        data = head.encode("utf-8", "surrogateescape")
+        transport = self._transport()
+        self.status = status
+        self.request.writer.output_size += len(data)  # aiohttp's sign that an answer has begun
+        if len(first) <= JOIN_LIMIT:
+            transport.write(b"".join((data, first)))
+        else:
+            transport.writelines((data, first))
+        self._first_byte = time.perf_counter()
+        await self._drained()
+
+    async def write(self, source: Source, data: Bytes) -> None:
+        """:raises ConnectionError: the client has left; TimeoutError: it takes nothing."""
+        self._transport().write(data)
+        self.count(source, data)
+        await self._drained()
+
+    def count(self, source: Source, data: Bytes) -> None:
+        self.sent[source] = self.sent.get(source, 0) + len(data)
+
+    def cut(self) -> None:
+        """Ends the connection such that the client sees an incomplete body, not a short one."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
+
+    def end(self) -> Written:
+        return KEPT if self._keep_alive else CLOSED
+
+    @property
+    def duration(self) -> float:
+        return time.perf_counter() - self._began
+
+    @property
+    def time_to_first_byte(self) -> float:
+        """In seconds; 0 if there was none."""
+        return max(self._first_byte - self._began, 0.0)
+
+    def entry(self, now: float) -> AccessEntry:
+        headers = self.request.headers
+        return AccessEntry(
+            time=now,
+            client=self.request.remote or "-",
+            method=self.request.method,
+            path=self.request.raw_path,
+            status=self.status,
+            bytes=sum(self.sent.values()) + self.unsourced,
+            range=headers.get("Range", ""),
+            duration=self.duration,
+            time_to_first_byte=self.time_to_first_byte,
+            cache_status=self.cache_status,
+            result=self.result,
+            referer=headers.get("Referer", ""),
+            user_agent=headers.get("User-Agent", ""),
+            request_id=headers.get("X-Request-Id", ""),
+        )
+
+    def _transport(self) -> asyncio.WriteTransport:
+        transport = self.request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        return transport
+
+    async def _drained(self) -> None:
+        if self.request.protocol.writing_paused:
+            async with asyncio.timeout(self._timeout):
+                await self.request.writer.drain()
+
+    def _connection(self) -> str:
+        if self.request.version >= (1, 1):
+            return "" if self._keep_alive else "Connection: close\r\n"
+        return "Connection: keep-alive\r\n" if self._keep_alive else ""

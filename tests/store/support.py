@@ -1,0 +1,40 @@
+"""What the tests of a store in a folder share."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgecache.slice_files import slice_cost
+from edgecache.store import DiskStore
+from tests.slices import SIZE, sliced
+
+LIMIT = 16 * 2**20
+CLIP = sliced(length=1000 * SIZE)
+COST = slice_cost(SIZE + 200)
+
+Make = Callable[..., DiskStore]
+
+
+async def restarted(store: DiskStore, make: Make, **other: int) -> DiskStore:
+    await store.close()
+    store = make(**other)
+    await store.start()
+    return store
+
+
+def patch_os(monkeypatch: pytest.MonkeyPatch, call: str, code: int = errno.ENOSPC) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, fail)
+
+
+def plant(directory: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(directory / "cache.db")
+    with connection:
+        connection.execute(statement, values)
+    connection.close()

@@ -1,0 +1,150 @@
+"""Wrong files and rows are misses, and counted; never a wrong byte, never an exception."""
+
+import asyncio
+import errno
+import os
+import pickle  # noqa: TID251  # to plant what must never be read
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgecache.core.errors import StoreError
+from edgecache.core.model import Removal
+from edgecache.store import DiskStore
+from tests.slices import SIZE, Removals, slice_files, until
+from tests.store.support import CLIP, COST, Make, patch_os, plant, restarted
+from tests.test_slice_disk import Payload
+from tests.test_slice_files import DAMAGES
+from tests.test_slice_index import scribble
+from tests.test_store import put, read
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_slice_is_a_miss_and_counted_and_can_be_put_again(
+    store: DiskStore,
+    make: Make,
+    directory: Path,
+    removals: Removals,
+    damage: str,
+) -> None:
+    await put(store, CLIP)
+    DAMAGES[damage](slice_files(directory)[0])
+    assert await read(store, CLIP) is None
+    assert not store.has(CLIP.key())
+    assert removals.seen == [(Removal.CORRUPT, COST)]
+    if damage not in ("a folder", "its folder is a file"):
+        assert await put(store, CLIP)
+        assert await read(store, CLIP) == CLIP.data()
+    else:
+        assert not await put(store, CLIP)
+        assert store.trouble()
+
+
+async def test_opened_by_many_at_once_a_damaged_slice_counts_once(
+    store: DiskStore, directory: Path, removals: Removals
+) -> None:
+    await put(store, CLIP)
+    os.truncate(slice_files(directory)[0], 10)
+    assert await asyncio.gather(*(read(store, CLIP) for _ in range(20))) == [None] * 20
+    assert removals.reasons == [Removal.CORRUPT]
+
+
+async def test_a_slice_cut_while_it_is_open_is_an_error_then_a_miss(
+    store: DiskStore, directory: Path, removals: Removals
+) -> None:
+    await put(store, CLIP)
+    opened = await store.open(CLIP.key(), CLIP.meta)
+    assert opened is not None
+    os.truncate(slice_files(directory)[0], 1000)
+    assert opened.read_nowait(0, SIZE) is None
+    with pytest.raises(StoreError, match="cut short"):
+        await opened.read(0, SIZE)
+    assert removals.reasons == [Removal.CORRUPT]
+    assert await read(store, CLIP) is None
+    assert await put(store, CLIP)
+    assert await read(store, CLIP) == CLIP.data()
+
+
+async def test_a_shortage_of_descriptors_is_a_miss_that_passes(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, removals: Removals
+) -> None:
+    await put(store, CLIP)
+    with monkeypatch.context() as patch:
+        patch_os(patch, "open", errno.EMFILE)
+        assert await read(store, CLIP) is None
+    assert await read(store, CLIP) == CLIP.data()
+    assert removals.seen == []
+
+
+async def test_planted_rows_never_run_and_are_counted(
+    store: DiskStore,
+    make: Make,
+    directory: Path,
+    removals: Removals,
+    tmp_path: Path,
+) -> None:
+    pickled = pickle.dumps(Payload(tmp_path / "marker"))
+    await put(store, CLIP)
+    await store.save_meta(CLIP.meta)
+    plant(directory, "UPDATE Cache SET mode = 4, value = ?", pickled)
+    plant(directory, "INSERT INTO Cache (key, raw, mode) VALUES (?, 0, 4)", pickled)
+    assert await store.load_meta(CLIP.meta.key) is None
+    assert removals.seen == [(Removal.CORRUPT, 0)]
+    store = await restarted(store, make)
+    assert store.slices == 0
+    assert await store.load_meta(CLIP.meta.key) is None
+    assert set(removals.reasons) == {Removal.CORRUPT}
+    assert not (tmp_path / "marker").exists()
+    await store.close()
+
+
+async def test_a_damaged_stored_response_is_a_miss_once(
+    store: DiskStore, directory: Path, removals: Removals
+) -> None:
+    await store.save_meta(CLIP.meta)
+    plant(directory, "UPDATE Cache SET value = replace(value, 'video/mp4', 'text/html')")
+    assert [await store.load_meta(CLIP.meta.key) for _ in range(3)] == [None] * 3
+    assert removals.reasons == [Removal.CORRUPT]
+    assert await store.save_meta(CLIP.meta)
+    assert await store.load_meta(CLIP.meta.key) == CLIP.meta
+
+
+@pytest.mark.parametrize("garbage", [b"", bytes(50_000), b"garbage " * 5000])
+async def test_an_index_that_cannot_be_read_is_no_reason_not_to_start(
+    store: DiskStore, make: Make, directory: Path, garbage: bytes
+) -> None:
+    await put(store, CLIP)
+    await store.close()
+    (directory / "cache.db").write_bytes(garbage)
+    store = await restarted(store, make)
+    assert (store.slices, store.trouble()) == (0, "")
+    assert await put(store, CLIP)
+    assert await read(store, CLIP) == CLIP.data()
+    await store.close()
+
+
+async def test_an_index_lost_while_running_is_replaced_without_a_request(
+    store: DiskStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And until then what is stored is served: slices need no index to be read."""
+    for number in range(100):
+        await put(store, CLIP, number)
+    store._writer.interval = 0.0
+    await store._writer.change(store._folder.index._cache.close)  # and what it has in memory
+    scribble(directory / "cache.db")
+    assert not await put(store, CLIP, 100)
+    assert store.trouble().startswith("index: ")
+    assert await read(store, CLIP, 5) == CLIP.data(5)
+    await until(lambda: not store.trouble())
+    assert not store.has(CLIP.key(5))
+    await until(lambda: not slice_files(directory))
+    assert await put(store, CLIP)
+    assert await read(store, CLIP) == CLIP.data()
+
+
+async def test_a_deleted_folder_costs_what_was_in_it(store: DiskStore, directory: Path) -> None:
+    await put(store, CLIP)
+    shutil.rmtree(directory)
+    assert await read(store, CLIP) is None
+    await put(store, CLIP)

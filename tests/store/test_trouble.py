@@ -1,0 +1,146 @@
+"""A disk that fails: told, passed by, and got over without a restart."""
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgecache.store import DiskStore
+from tests.slices import SIZE, disk_use, slice_files, until
+from tests.store.support import CLIP, COST, Make, patch_os
+from tests.test_store import put, read
+
+
+@pytest.mark.parametrize("call", ["writev", "open", "rename", "statvfs"])
+async def test_a_full_disk_is_told_and_got_over(
+    store: DiskStore, directory: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, CLIP, 0)
+    size = store.size
+    with monkeypatch.context() as patch:
+        patch_os(patch, call)
+        assert not await put(store, CLIP, 1)
+        assert not store.has(CLIP.key(1))
+        assert store.trouble() == "No space left on device"
+    assert len(slice_files(directory)) == 1
+    assert not (directory / "writing").exists()
+    assert await read(store, CLIP, 0) == CLIP.data(0)
+    assert await put(store, CLIP, 1)
+    assert store.trouble() == ""
+    await until(lambda: store.size < size + 2 * COST)
+
+
+async def test_a_failed_put_takes_no_room(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, CLIP, 0)
+    size = store.size
+    with monkeypatch.context() as patch:
+        patch_os(patch, "writev")
+        for number in range(1, 100):
+            assert not await put(store, CLIP, number)
+    assert store.slices == 1
+    await until(lambda: store.size < size + COST)
+
+
+async def test_trouble_ends_without_a_request(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is not ready gets no requests: its store has to find out by itself."""
+    store._writer.interval = 0.0
+    with monkeypatch.context() as patch:
+        patch_os(patch, "writev")
+        patch_os(patch, "statvfs")
+        assert not await put(store, CLIP)
+        assert store.trouble()
+    await until(lambda: not store.trouble())
+
+
+async def test_an_index_that_fails_is_told_and_got_over(store: DiskStore, directory: Path) -> None:
+    await put(store, CLIP, 0)
+    store._folder.index._cache._timeout = 0
+    await store._writer.change(store._folder.index._cache.close)
+    lock = sqlite3.connect(directory / "cache.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    assert not await put(store, CLIP, 1)
+    assert not await store.save_meta(CLIP.meta)
+    assert store.trouble() == "index: database is locked"
+    assert len(slice_files(directory)) == 1
+    lock.close()
+    assert await put(store, CLIP, 1)
+    assert store.trouble() == ""
+
+
+@pytest.fixture
+def in_its_place(directory: Path) -> Callable[[], None]:
+    """A file; the call removes it."""
+    directory.write_text("a file")
+    return directory.unlink
+
+
+async def test_a_folder_that_cannot_be_made_is_trouble_not_the_end(
+    in_its_place: Callable[[], None], make: Make
+) -> None:
+    store = make()
+    store._writer.interval = 0.0
+    await store.start()
+    assert store.trouble()
+    assert not await put(store, CLIP)
+    assert not await store.save_meta(CLIP.meta)
+    assert await store.load_meta(CLIP.meta.key) is None
+    in_its_place()
+    await until(lambda: not store.trouble())
+    assert await put(store, CLIP)
+    await store.close()
+
+
+class FailingCalls:
+    """The Nth of these calls fails, and it alone."""
+
+    CALLS = ("open", "writev", "rename", "unlink", "mkdir", "statvfs", "close")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: int) -> None:
+        self.count = 0
+        self.fails = fails
+        for call in self.CALLS:
+            monkeypatch.setattr(os, call, self.wrap(getattr(os, call)))
+
+    def wrap(self, call: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*args: object, **kwargs: object) -> object:
+            if threading.current_thread().name.startswith("edgecache-writer"):
+                self.count += 1
+                if self.count == self.fails:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return call(*args, **kwargs)
+
+        return wrapped
+
+
+async def test_whichever_call_fails_what_is_served_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's way: the first call fails, then the second, until none does."""
+    fails, calls = 0, 1
+    while fails <= calls:
+        fails += 1
+        directory = tmp_path / str(fails)
+        store = DiskStore(directory, limit=2**20, slice_size=SIZE)
+        store._writer.interval = 0.0
+        with monkeypatch.context() as patch:
+            failing = FailingCalls(patch, fails)
+            await store.start()
+            for number in range(8):
+                await put(store, CLIP, number)
+                assert await read(store, CLIP, number) in (CLIP.data(number), None)
+        calls = failing.count
+        await until(lambda: not store.trouble())  # noqa: B023
+        assert await put(store, CLIP, 99)
+        await until(lambda: len(slice_files(directory)) == store.slices)  # noqa: B023
+        assert await read(store, CLIP, 99) == CLIP.data(99)
+        assert disk_use(directory) <= store.limit
+        await store.close()
+    assert calls > 40

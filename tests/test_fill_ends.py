@@ -1,0 +1,215 @@
+"""How fills end: whole, left to others, refused by the disk, cut off by the origin or a bug."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from edgecache.core.errors import UpstreamError, VersionChanged
+from edgecache.core.model import FillStatus
+from edgecache.fill import Source
+from tests.filling import DATA, LENGTH, META, SIZE, Bench, Body, bytes_of, idle, read
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+# What the store does not take
+
+
+async def test_what_the_store_refuses_is_kept_until_the_reader_has_passed_it(bench: Bench) -> None:
+    bench.takes = False
+    body = Body()
+    fill = bench.start(body, range(10))
+    got = b""
+    with fill.reader(10):
+        for number in range(10):
+            got += await read(fill.take(number))
+            await idle()
+            kept = [one for one in range(10) if fill.covers(one) and fill.take(number).complete]
+            assert min(kept) == number
+    assert got == DATA
+    await bench.ended(FillStatus.DONE)
+
+
+async def test_one_slice_at_a_time_is_on_its_way_to_a_slow_disk(bench: Bench) -> None:
+    bench.disk.clear()
+    fill = bench.start(Body(piece=SIZE), range(10))
+    with fill.reader(10):
+        fill.take(9)
+        await idle()
+        assert bench.most_storing == 1
+        bench.disk.set()
+        await bench.ended(FillStatus.DONE)
+    assert len(bench.stored) == 10
+
+
+# How it ends badly
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (UpstreamError("cut"), FillStatus.FAILED),
+        (VersionChanged("replaced"), FillStatus.VERSION_CHANGED),
+    ],
+)
+async def test_readers_get_the_bytes_that_came_and_then_the_error(
+    bench: Bench, error: UpstreamError, end: FillStatus
+) -> None:
+    body = Body(given=SIZE + 10)
+    fill = bench.start(body, range(10))
+    with fill.reader(10), fill.reader(10):
+        buffers = [fill.take(1), fill.take(1)]
+        await idle()
+        body.fail(error)
+        for buffer in buffers:
+            assert bytes(await buffer.wait(0, SIZE)) == bytes_of(1)[:10]
+            with pytest.raises(type(error)):
+                await buffer.wait(10, SIZE)
+        await bench.ended(end)
+    assert sorted(bench.stored) == [0]
+    assert body.closed
+    assert not fill.covers(1)
+
+
+async def test_a_body_that_ends_early_is_an_error(bench: Bench) -> None:
+    fill = bench.start(Body(DATA[:150]), range(10))
+    with fill.reader(10), pytest.raises(UpstreamError, match="ended early"):
+        await read(fill.take(1))
+    await bench.ended(FillStatus.FAILED)
+    assert sorted(bench.stored) == [0]
+
+
+async def test_an_origin_that_cannot_be_asked_fails_all_readers(bench: Bench) -> None:
+    async def ask() -> tuple[Source, range]:
+        raise UpstreamError("refused")
+
+    fill = bench.ask(ask, range(10))
+    with fill.reader(10):
+        results = await asyncio.gather(*map(read, [fill.take(0)] * 3), return_exceptions=True)
+    assert [str(one) for one in results] == ["refused"] * 3
+    await bench.ended(FillStatus.FAILED)
+
+
+async def never() -> tuple[Source, range]:
+    raise AssertionError("cancelled before its first step")
+
+
+async def hang() -> tuple[Source, range]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("ask", "turns"), [(never, 0), (hang, 1)])
+async def test_a_cancelled_fill_leaves_no_reader_waiting(
+    bench: Bench, ask: Callable[[], Awaitable[tuple[Source, range]]], turns: int
+) -> None:
+    fill = bench.ask(ask, range(10))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    with fill.reader(10):
+        buffer = fill.take(0)
+        await bench.tasks.close()
+        with pytest.raises(UpstreamError, match="stopped"):
+            await buffer.wait(0, 1)
+    await bench.ended(FillStatus.FAILED)
+
+
+async def test_a_bug_in_a_fill_leaves_no_reader_waiting(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = Body(given=10)
+    fill = bench.start(body, range(10))
+    with fill.reader(10):
+        buffer = fill.take(0)
+        await idle()
+        body.fail(ZeroDivisionError("a bug"))
+        with pytest.raises(UpstreamError, match="stopped"):
+            await read(buffer)
+    await bench.ended(FillStatus.FAILED)
+    assert body.closed
+    assert "ZeroDivisionError" in caplog.text
+
+
+# Origins that send everything
+
+
+async def test_an_origin_that_ignores_range_fills_what_it_sends(bench: Bench) -> None:
+    fill = bench.start(Body(), range(7, 8), sent=range(10))
+    with fill.reader(8):
+        assert await read(fill.take(7)) == bytes_of(7)
+        await bench.ended(FillStatus.ABANDONED)
+    assert sorted(bench.stored) == list(range(8))
+
+
+async def test_what_comes_before_the_wanted_slice_is_not_read_for_nobody(bench: Bench) -> None:
+    body = Body(given=2 * SIZE + 10)
+    fill = bench.start(body, range(7, 8), sent=range(10))
+    with fill.reader(8):
+        fill.take(7)
+        await idle()
+    body.give(LENGTH - body.given)
+    await bench.ended(FillStatus.ABANDONED)
+    assert sorted(bench.stored) == [0, 1, 2]
+
+
+# Leaving slices to another fill
+
+
+async def test_slices_far_ahead_can_be_left_to_another_fill(bench: Bench) -> None:
+    body = Body(given=10)
+    fill = bench.start(body, range(10))
+    with fill.reader(10):
+        fill.take(0)
+        await idle()
+        fill.leave(6)
+        assert [fill.covers(number) for number in (5, 6, 9)] == [True, False, False]
+        assert bench.table.find(META.version, 6) is None
+        body.give(LENGTH - 10)
+        fill.take(5)
+        await bench.ended(FillStatus.ABANDONED)
+    assert sorted(bench.stored) == [0, 1, 2, 3, 4, 5]
+    assert body.closed
+
+
+async def test_slices_left_before_the_question_are_not_asked_for(bench: Bench) -> None:
+    asked = []
+
+    async def ask() -> tuple[Source, range]:
+        asked.append(fill.numbers)
+        return Body(), fill.numbers
+
+    fill = bench.ask(ask, range(10))
+    with fill.reader(10):
+        fill.take(0)
+        fill.leave(3)
+        fill.take(2)
+        await bench.ended(FillStatus.DONE)
+    assert asked == [range(3)]
+    assert sorted(bench.stored) == [0, 1, 2]
+
+
+async def test_the_next_slice_is_not_left(bench: Bench) -> None:
+    fill = bench.start(Body(given=10), range(10))
+    await idle()
+    assert fill.is_near(1)
+    fill.leave(1)
+    assert fill.covers(1)
+    with fill.reader(0):
+        await bench.tasks.close()
+
+
+async def test_a_paused_fill_keeps_what_comes_next(bench: Bench) -> None:
+    fill = bench.start(Body(), range(10))
+    with fill.reader(10):
+        fill.take(0)
+        await idle()
+        fill.leave(3)
+        await idle()
+        assert sorted(bench.stored) == [0, 1]
+        fill.advance(1)
+        await bench.ended(FillStatus.ABANDONED)
+    assert sorted(bench.stored) == [0, 1, 2]
