@@ -1,10 +1,10 @@
 """The story of a GET: look up, plan, stream. Rule: no aiohttp, no botocore, no diskcache here."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
 from edgecache.catalog import Catalog
-from edgecache.core.answer import answer_fields, body_length
+from edgecache.core.answer import answer_fields, body_length, hit_head
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import UpstreamError, VersionChanged
 from edgecache.core.index import StoredResponse
@@ -14,7 +14,8 @@ from edgecache.core.ranges import part_head, parts_end
 from edgecache.lookup import Looked, Lookup
 from edgecache.metrics import Metrics
 from edgecache.passthrough import Passthrough
-from edgecache.request import Answer, ObjectRequest, Piece
+from edgecache.request import Answer, Hit, ObjectRequest, Piece
+from edgecache.store import Bytes
 from edgecache.stream import Streams
 
 # An object that is replaced faster than it is looked at this often can't be read.
@@ -38,6 +39,23 @@ class Engine:
         self._passthrough = passthrough
         self._metrics = metrics
         self._token = token
+
+    def hit(self, request: ObjectRequest) -> Hit | None:
+        """The answer if it is fresh and in memory whole; None: `answer` finds one."""
+        stored = self._catalog.hit(request.key)
+        if stored is None or request.method != "GET":
+            return None
+        plan = plan_answer("GET", request.headers, stored.meta)
+        if plan.status == 304:
+            data: Sequence[Bytes] | None = ()
+        elif len(plan.spans) == 1:
+            data = self._streams.at_hand(stored, plan.spans[0])
+        else:
+            return None
+        if data is None:
+            return None
+        head, status = hit_head(stored, plan, age=stored.age(self._catalog.clock()))
+        return Hit(plan.status, head, status, data)
 
     async def answer(self, request: ObjectRequest) -> Answer:
         """:raises EdgecacheError: with the status to give instead."""

@@ -117,7 +117,7 @@ class Lookup:
         has_validator = isinstance(found, NotModified) or bool(found.meta.etag)
         status = 304 if isinstance(found, NotModified) else found.status
         if not_storable(status, found.fields, has_validator=has_validator):
-            body.close()
+            self._streams.discard(found, body)
             self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME)
             return Looked(stored=None, forward=Forward.BYPASS)
         if isinstance(found, NotModified):

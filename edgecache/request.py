@@ -1,7 +1,8 @@
 """What the web layer asks of the engine, and what it gets."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Result, Source
@@ -18,6 +19,15 @@ class ObjectRequest:
     key: ObjectKey
     route: Route
     headers: Mapping[str, str]
+
+
+class Hit(NamedTuple):
+    """An answer that memory has whole; `head` is its field lines. A tuple: made for every hit."""
+
+    status: int
+    head: str
+    cache_status: str
+    data: Sequence[Bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,11 +53,19 @@ class SliceFiles:
         self._writing = directory / "writing"
 
     def prepare(self) -> None:
-        """Make the folder of this slice size, and drop what a crash left half written."""
+        """Make the folder of this slice size, and drop what others left: the half written file
+        of a crash, and empty folders of another slice size.
+        """
         self._writing.unlink(missing_ok=True)
-        tree = self._directory / self._tree
-        tree.mkdir(mode=0o700, exist_ok=True)
-        self.folders = 1 + len(names(tree))
+        (self._directory / self._tree).mkdir(mode=0o700, exist_ok=True)
+        self.folders = 0
+        for tree in filter(TREE.fullmatch, names(self._directory)):
+            shards = [self._directory / tree / shard for shard in names(self._directory / tree)]
+            if tree != self._tree:
+                for folder in (*shards, self._directory / tree):
+                    with suppress(OSError):
+                        folder.rmdir()
+            self.folders += 1 + len(shards)
 
     def name(self, key: SliceKey) -> str:
         """The file's path in the folder, and the key of its row."""
@@ -137,19 +145,21 @@ class SliceFiles:
         return length
 
     def all(self) -> set[str]:
-        """The names of all slice files, those of other formats and slice sizes too."""
+        """The names of all files in the places of slices, of other slice sizes too."""
         return {
-            path
+            f"{tree}/{shard}/{name}"
             for tree in filter(TREE.fullmatch, names(self._directory))
             for shard in names(self._directory / tree)
             for name in names(self._directory / tree / shard)
-            if NAME.fullmatch(path := f"{tree}/{shard}/{name}")
         }
 
-    def cost(self, name: str) -> int:
-        with suppress(OSError):
-            return slice_cost((self._directory / name).lstat().st_size)
-        return 0
+    def costs(self, found: Iterable[str]) -> dict[str, int]:
+        """What those of them take that have the name of a slice."""
+        costs = {}
+        for name in filter(NAME.fullmatch, found):
+            with suppress(FileNotFoundError):
+                costs[name] = slice_cost((self._directory / name).lstat().st_size)
+        return costs
 
     def probe(self) -> None:
         """:raises OSError: a file could not be written."""

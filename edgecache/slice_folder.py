@@ -65,9 +65,10 @@ class SliceFolder:
                     continue
                 unclaimed.discard(name)
                 # One string a version, not one a slice.
-                version = versions.setdefault(key.version, key.version)
-                slices.append((SliceKey(version, key.number), slice_cost(length)))
-            leftovers |= {name: self.files.cost(name) for name in unclaimed}
+                if (version := versions.setdefault(key.version, key.version)) is not key.version:
+                    key = SliceKey(version, key.number)
+                slices.append((key, slice_cost(length)))
+            leftovers |= self.files.costs(unclaimed)
             return Contents(slices, rows.versions, leftovers, rows.refused)
 
     @property

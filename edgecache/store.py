@@ -9,7 +9,6 @@ import logging
 import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -112,7 +111,7 @@ class DiskStore:
         self._limit = limit
         self._slice_size = slice_size
         self._on_removal = on_removal
-        self._attached = self._closed = False
+        self._attached = self._closed = self._damaged = False
         self._ledger = self._new_ledger()
         self._folder = SliceFolder(directory.absolute(), limit=limit, slice_size=slice_size)
         self._writer = StoreWriter(self._folder, is_slice=self._is_slice, attach=self._attach)
@@ -206,14 +205,16 @@ class DiskStore:
                 if self.has(key) and not self._closed:  # else its last holder is this function
                     opened.on_failure = partial(self._remove, key)
                     self._open.keep(key, opened)
-            case WrongSlice() as error:
-                log.warning("slice removed reason=%s", error)
+            case WrongSlice():
                 self._remove(key)
             case error:
-                log.warning("slice not opened error=%s", error)
+                log.debug("slice not opened error=%s", error)
 
     def _remove(self, key: SliceKey) -> None:
         if self.has(key) and not self._closed:
+            if not self._damaged:
+                log.warning("a slice is damaged, and removed; further ones are only counted")
+            self._damaged = True
             self._writer.sweep(self._settle(self._ledger.remove(key, Removal.CORRUPT)))
 
     async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
@@ -290,9 +291,8 @@ class DiskStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._index_reader, load, key)
         except StoreError as error:
-            log.warning("stored response not read error=%s", error)
-        except RowRefused as error:
-            log.warning("stored response removed reason=%s", error)
+            log.debug("stored response not read error=%s", error)
+        except RowRefused:
             self._on_removal(Removal.CORRUPT, 0)
             await self.remove_meta(key)
         return None
@@ -306,14 +306,13 @@ class DiskStore:
             return False
         self._ledger.meta_saved(meta.version)
         self._forget_metas()
-        with suppress(StoreError):
-            return await self._writer.change(self._folder.save_meta, meta)
-        return False
+        saving = self._writer.change(self._folder.save_meta, meta)
+        await asyncio.wait([saving])
+        return saving.exception() is None and saving.result()
 
     async def remove_meta(self, key: ObjectKey) -> None:
         if self._usable:
-            with suppress(StoreError):
-                await self._writer.change(self._folder.remove_meta, key)
+            await asyncio.wait([self._writer.change(self._folder.remove_meta, key)])
 
     def _forget_metas(self) -> None:
         if versions := self._ledger.emptied():

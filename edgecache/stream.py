@@ -6,12 +6,18 @@ from contextlib import ExitStack, closing, suppress
 from itertools import chain, islice
 
 from edgecache.catalog import Catalog
-from edgecache.core.errors import NotFound, RangeNotSatisfiable, StoreError, VersionChanged
+from edgecache.core.errors import (
+    NotFound,
+    RangeNotSatisfiable,
+    StoreError,
+    UpstreamError,
+    VersionChanged,
+)
 from edgecache.core.index import Route, StoredResponse
 from edgecache.core.model import ByteSpan, Reason, SliceKey, Source
 from edgecache.core.plan import RunSizes
 from edgecache.core.ranges import IntRange, slice_span, slices_of
-from edgecache.core.reply import Found
+from edgecache.core.reply import Found, NotModified
 from edgecache.fill import PIECE, Fill, FillTable, SliceBuffer
 from edgecache.origins import Origins
 from edgecache.request import Piece
@@ -21,6 +27,8 @@ from edgecache.upstream import Body
 
 # A body this short is read to its end, so that the connection can be used again.
 DISCARD_LIMIT = 2**16
+# Slices that are given to a client at once: as many as an answer may hold in memory.
+MOST_AT_HAND = 2
 # How long a reader that jumps ahead in a running fill waits for it before it asks for itself.
 SEEK_PATIENCE = 0.25
 # Of how many slices `missing` speaks: no request is worth a second of the event loop's time.
@@ -101,7 +109,7 @@ class Streams:
         numbers = self._whole_slices(found)
         gap = next((n for n in numbers if self._is_absent(stored.version, n)), None)
         if gap is None or gap != numbers.start:
-            self._tasks.spawn(self._discard(found, body), name="discard")
+            self.discard(found, body)
             return
 
         async def ask() -> tuple[Body, range]:
@@ -109,6 +117,24 @@ class Streams:
 
         fill = Fill(stored.meta, numbers, self.sizes.slice_size)
         self._fills.start(fill, ask, self._store.put)
+
+    def at_hand(self, stored: StoredResponse, span: ByteSpan) -> list[Bytes] | None:
+        """`span` if it is short and its slices are open and in memory; None: `pieces` has it."""
+        size = self.sizes.slice_size
+        numbers = slices_of(span, size)
+        if len(numbers) > MOST_AT_HAND:
+            return None
+        data: list[Bytes] = []
+        for number in numbers:
+            opened = self._store.opened(SliceKey(stored.version, number))
+            if opened is None:
+                return None
+            base = number * size
+            piece = opened.read_nowait(max(span.start - base, 0), min(span.stop - base, size))
+            if piece is None:
+                return None
+            data.append(piece)
+        return data
 
     async def pieces(
         self, stored: StoredResponse, route: Route, span: ByteSpan
@@ -210,13 +236,15 @@ class Streams:
         ended = span.stop == found.meta.length
         return range(first, max(first, -(-span.stop // size) if ended else span.stop // size))
 
-    async def _discard(self, found: Found, body: Body) -> None:
-        try:
-            if len(found.span) <= DISCARD_LIMIT:
+    def discard(self, found: Found | NotModified, body: Body) -> None:
+        """Ends an answer that nobody needs, in its own time."""
+        self._tasks.spawn(self._discard(found, body), name="discard")
+
+    async def _discard(self, found: Found | NotModified, body: Body) -> None:
+        with closing(body), suppress(UpstreamError):
+            if isinstance(found, NotModified) or len(found.span) <= DISCARD_LIMIT:
                 while await body.read():
                     pass
-        finally:
-            body.close()
 
 
 async def _read(opened: OpenSlice, start: int, stop: int) -> Bytes | None:

@@ -1,7 +1,8 @@
 """A running edgecache in front of a RunPod-like origin, and a client that hides nothing.
 
-Rule of this module: tests say what they need of a server, never how it is made. `VARIANTS` is the
-one place that says in which forms the same suites run.
+Rule of this module: tests say what they need of a server, never how it is made. `VARIANTS` are the
+forms that a server has, `USUAL` those that every suite runs in; a test that all forms matter to is
+marked with `in_every_variant`.
 
 A test module takes the fixtures it uses: `serve = serving.serve`, `site = serving.site`.
 """
@@ -33,7 +34,10 @@ from tests.runpod import RunPodOrigin
 # Name of a form -> what makes its store; None: the product's own, on disk.
 VARIANTS: dict[str, Callable[[], SliceStore] | None] = {
     "memory": MemoryStore,
+    "disk": None,
 }
+USUAL = ["memory"]
+in_every_variant = pytest.mark.parametrize("serve", VARIANTS, indirect=True)
 SLICE = 64 * 2**10  # the smallest there is: a few of them make a test's object
 PATIENCE = 10.0  # seconds until a test that waits for an answer fails
 MAX_HEAD = 64 * 2**10
@@ -237,7 +241,7 @@ class Site:
 Serve = Callable[..., AbstractAsyncContextManager[Site]]
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=USUAL)
 def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """`async with serve(listen={"header_timeout": 0.05}) as site:` with settings by section."""
     make_store = VARIANTS[request.param]

@@ -15,7 +15,7 @@ from edgecache.web.app import Server, start
 from tests import serving
 from tests.pattern import Pattern
 from tests.runpod import RunPodOrigin
-from tests.serving import SLICE, Serve, Site, request_bytes
+from tests.serving import SLICE, Serve, Site, in_every_variant, request_bytes
 
 serve = serving.serve
 site = serving.site
@@ -24,6 +24,7 @@ PATH, KEY = "/outputs/a.mp4", "outputs/a.mp4"
 DATA = Pattern(3 * SLICE + 5, seed=2)
 
 
+@in_every_variant
 async def test_the_cache_survives_a_restart(site: Site) -> None:
     site.origin.put(KEY, DATA, headers={"X-Own": "yes", "Cache-Control": "max-age=600"})
     before = await site.get(PATH)
@@ -43,6 +44,7 @@ async def test_the_cache_survives_a_restart(site: Site) -> None:
     assert site.origin.requests == []
 
 
+@in_every_variant
 async def test_what_was_stored_in_part_is_completed_after_a_restart(site: Site) -> None:
     site.origin.put(KEY, DATA)
     await site.get(PATH, {"Range": f"bytes={SLICE}-{2 * SLICE - 1}"})
@@ -56,6 +58,7 @@ async def test_what_was_stored_in_part_is_completed_after_a_restart(site: Site) 
     assert site.origin.body_bytes == DATA.length - SLICE
 
 
+@in_every_variant
 async def test_what_went_stale_meanwhile_is_revalidated(site: Site) -> None:
     site.origin.put(KEY, DATA)
     await site.get(PATH)
@@ -73,6 +76,7 @@ async def test_what_went_stale_meanwhile_is_revalidated(site: Site) -> None:
     assert site.origin.requests == []
 
 
+@in_every_variant
 async def test_a_replaced_version_does_not_come_back(site: Site) -> None:
     site.origin.put(KEY, DATA)
     await site.get(PATH)
@@ -84,6 +88,7 @@ async def test_a_replaced_version_does_not_come_back(site: Site) -> None:
     assert (await site.get(PATH)).body == b"new"
 
 
+@in_every_variant
 async def test_what_vanished_does_not_come_back(site: Site) -> None:
     site.origin.put(KEY, DATA)
     await site.get(PATH)

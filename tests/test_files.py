@@ -16,8 +16,6 @@ CONFORMANCE = "test_conformance_*.py"
 ELSEWHERE = {
     "__main__": "end_to_end/test_serve.py",
     "cli/serve": "end_to_end/test_serve.py",
-    "core/model": CONFORMANCE,
-    "core/errors": CONFORMANCE,
     "engine": CONFORMANCE,
     "lookup": CONFORMANCE,
     "passthrough": CONFORMANCE,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.model import SliceKey
-from edgecache.slice_files import BLOCK, SliceFiles, WrongSlice, slice_cost, write_all
+from edgecache.slice_files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
 from tests.slices import SIZE, Sliced, disk_use, slice_files, sliced
 
 CLIP = sliced(length=3 * SIZE + 10)
@@ -209,6 +209,16 @@ def test_half_written_files_are_dropped_at_the_start(tmp_path: Path) -> None:
     assert not (tmp_path / "writing").exists()
 
 
+def test_empty_folders_of_another_slice_size_go(files: SliceFiles) -> None:
+    write(files, CLIP)
+    other = SliceFiles(files._directory, SIZE * 2)
+    other.prepare()
+    assert len(slice_files(files._directory)) == 1
+    files.unlink([files.name(CLIP.key())])
+    other.prepare()
+    assert names(files._directory) == [f"v1-{SIZE * 2}"]
+
+
 def test_all_slices_are_found_and_nothing_else(files: SliceFiles) -> None:
     write(files, CLIP, 0)
     write(files, CLIP, 1)
@@ -219,10 +229,11 @@ def test_all_slices_are_found_and_nothing_else(files: SliceFiles) -> None:
         path = files._directory / other
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    assert files.all() == {
-        files.name(CLIP.key(0)),
-        files.name(CLIP.key(1)),
-        older.name(CLIP.key(0)),
+    cost = slice_cost(files.length(CLIP.meta, CLIP.data()))
+    assert files.costs(files.all()) == {
+        files.name(CLIP.key(0)): cost,
+        files.name(CLIP.key(1)): cost,
+        older.name(CLIP.key(0)): cost,
     }
 
 
@@ -233,7 +244,7 @@ def test_what_is_gone_can_be_unlinked(files: SliceFiles) -> None:
     files.unlink([name, name, f"v1-{SIZE}/zz/none-0", "lock"])
     assert not file.exists()
     assert (files._directory / "lock").exists()
-    assert files.cost(name) == 0
+    assert files.costs([name]) == {}
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,19 @@ def test_two_servers_do_not_share_a_folder(folder: SliceFolder, tmp_path: Path) 
     second.close()
 
 
+def test_a_file_system_without_locks_is_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    folder = SliceFolder(tmp_path, limit=2**30, slice_size=SIZE)
+    with pytest.raises(StoreError, match="No locks available"):
+        folder.attach()
+    assert not folder.usable
+
+
 def test_a_failed_write_removes_what_was_to_go_all_the_same(
     folder: SliceFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

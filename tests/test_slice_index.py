@@ -211,7 +211,7 @@ def test_a_full_disk_is_no_reason_to_set_an_index_aside(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("edgecache.slice_index.diskcache.Cache", full)
+        patch.setattr("diskcache.Cache.__init__", full)
         with pytest.raises(StoreError, match="full"):
             index.open()
     assert not index.usable
@@ -260,6 +260,12 @@ def test_a_lock_hides_nothing_from_the_reader(index: SliceIndex, folder: Path) -
     lock = locked(folder)
     assert index.load_meta(META.key) == META
     lock.close()
+
+
+def test_a_reader_that_fails_is_the_stores_trouble(index: SliceIndex, folder: Path) -> None:
+    sql(folder, "DROP TABLE Cache")
+    with pytest.raises(StoreError, match="index: no such table"):
+        index.load_meta(META.key)
 
 
 def test_probing_leaves_no_trace(index: SliceIndex) -> None:

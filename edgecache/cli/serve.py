@@ -11,6 +11,7 @@ import typer
 
 from edgecache.config import Config, load
 from edgecache.core.errors import ConfigError, EdgecacheError, StoreError
+from edgecache.memory import freeze_modules, keep_freed_memory
 
 log = logging.getLogger("edgecache.serve")
 
@@ -67,7 +68,9 @@ async def until_stopped(settings: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    keep_freed_memory()
     server = await start(settings)
+    freeze_modules()
     log.info("serving url=%s admin=%s", server.url, server.admin_url)
     await stop.wait()
     log.info("draining for at most %gs", settings.listen.drain_timeout)

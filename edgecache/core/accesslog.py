@@ -6,8 +6,9 @@ and without a query, where signatures live. Names and order of the JSON fields a
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 PLAIN = re.compile(r"[ !#-\[\]-~]*")  # stands in a JSON string as it is
 COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps would build one for every line
@@ -28,10 +29,9 @@ LIMITS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessEntry:
+class AccessEntry(NamedTuple):
     """One answered request, as it came: `path` is the raw target, and a field that the request
-    did not have is "". Times are in seconds, `time` since the epoch."""
+    did not have is "". Times are in seconds, `time` since the epoch. A tuple: made for each hit."""
 
     time: float
     client: str
@@ -50,29 +50,21 @@ class AccessEntry:
 
 
 def format_json(entry: AccessEntry) -> str:
-    texts = _texts(entry)
-    record = {
-        "time": _iso_8601(entry.time),
-        "client": texts["client"],
-        "method": texts["method"],
-        "path": texts["path"],
-        "status": entry.status,
-        "bytes": entry.bytes,
-        "range": texts["range"],
-        "duration": round(entry.duration, 6),
-        "ttfb": round(entry.time_to_first_byte, 6),
-        "cache_status": texts["cache_status"],
-        "result": texts["result"],
-        "referer": texts["referer"],
-        "user_agent": texts["user_agent"],
-        "request_id": texts["request_id"],
-    }
-    return _escape(record)
+    texts = _escaped(entry)
+    # Written out: json.dumps of the same takes three times as long, and hits are many.
+    return (
+        f'{{"time":"{_iso_8601(entry.time)}","client":"{texts["client"]}",'
+        f'"method":"{texts["method"]}","path":"{texts["path"]}","status":{entry.status},'
+        f'"bytes":{entry.bytes},"range":"{texts["range"]}","duration":{round(entry.duration, 6)},'
+        f'"ttfb":{round(entry.time_to_first_byte, 6)},"cache_status":"{texts["cache_status"]}",'
+        f'"result":"{texts["result"]}","referer":"{texts["referer"]}",'
+        f'"user_agent":"{texts["user_agent"]}","request_id":"{texts["request_id"]}"}}'
+    )
 
 
 def format_combined(entry: AccessEntry) -> str:
     """NCSA combined format, then the Cache-Status in quotes. Escapes are JSON's, `"` is `\\"`."""
-    texts = {name: _escape(text)[1:-1] or "-" for name, text in _texts(entry).items()}
+    texts = {name: text or "-" for name, text in _escaped(entry).items()}
     client = texts["client"].replace(" ", "\\u0020")
     # The version decides nothing and is not in the entry, but readers of the format want one.
     request = f"{texts['method']} {texts['path']} HTTP/1.1"
@@ -82,8 +74,9 @@ def format_combined(entry: AccessEntry) -> str:
     )
 
 
-def _texts(entry: AccessEntry) -> dict[str, str]:
-    """What others had a say in, cut. A referring page's query may hold a signature as well."""
+def _escaped(entry: AccessEntry) -> dict[str, str]:
+    """What others had a say in, cut and escaped as JSON does. A referring page's query may hold a
+    signature as well."""
     texts = {
         "client": entry.client,
         "method": entry.method,
@@ -95,7 +88,16 @@ def _texts(entry: AccessEntry) -> dict[str, str]:
         "user_agent": entry.user_agent,
         "request_id": entry.request_id,
     }
-    return {name: _cut(text, LIMITS[name]) for name, text in texts.items()}
+    return {
+        name: text
+        if len(text) <= LIMITS[name] and PLAIN.fullmatch(text)
+        else _made_safe(name, text)
+        for name, text in texts.items()
+    }
+
+
+def _made_safe(name: str, text: str) -> str:
+    return _escape(_cut(text, LIMITS[name]))[1:-1]
 
 
 def _without_query(target: str) -> str:
@@ -126,14 +128,19 @@ def _width(character: str) -> int:
     return 6 if character <= "\uffff" else 12  # \uXXXX, or two of them
 
 
-def _escape(value: str | dict[str, object]) -> str:
+def _escape(value: str) -> str:
     """Compact JSON in ASCII; DEL is the one control character that json leaves as it is."""
     return COMPACT.encode(value).replace("\x7f", "\\u007f")
 
 
 def _iso_8601(when: float) -> str:
-    moment = datetime.fromtimestamp(when, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = int(when)
+    return f"{_second(second)}.{int((when - second) * 1000):03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(when: int) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _clf_time(when: float) -> str:

@@ -1,5 +1,7 @@
 """The head of an answer, from the plan and the stored response. Rule: fields and lengths only."""
 
+from collections.abc import Iterable
+
 from edgecache.core.index import StoredResponse
 from edgecache.core.plan import Plan
 from edgecache.core.ranges import format_content_range, parts_length
@@ -37,6 +39,25 @@ def answer_fields(stored: StoredResponse, plan: Plan, boundary: str) -> Fields:
 
 def without(fields: tuple[tuple[str, str], ...], names: frozenset[str]) -> Fields:
     return [pair for pair in fields if pair[0] not in names]
+
+
+def render(fields: Iterable[tuple[str, str]]) -> str:
+    """Field lines as they go onto the wire."""
+    return "".join([f"{name}: {value}\r\n" for name, value in fields])
+
+
+def hit_head(stored: StoredResponse, plan: Plan, *, age: float) -> tuple[str, str]:
+    """(field lines, Cache-Status) of a hit with at most one span: as `answer_fields`, but cheap."""
+    status = f"edgecache; hit; ttl={int(stored.lifetime - age)}"
+    match plan.spans:
+        case (span,):
+            length = stored.meta.length
+            head = f"{stored.head}Content-Length: {len(span)}\r\n"
+            if plan.status == 206:
+                head += f"Content-Range: {format_content_range(span, length)}\r\n"
+        case _:
+            head = render(answer_fields(stored, plan, ""))
+    return f"{head}Age: {int(age)}\r\nCache-Status: {status}\r\n", status
 
 
 def body_length(stored: StoredResponse, plan: Plan, boundary: str) -> int | None:

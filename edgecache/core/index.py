@@ -40,6 +40,7 @@ class StoredResponse:
     initial_age: float
     content_type: str
     fields: tuple[tuple[str, str], ...]
+    head: str  # `fields` as lines
 
     def age(self, now: float) -> float:
         return current_age(self.initial_age, self.meta.response_time, now)
@@ -87,6 +88,7 @@ def stored_response(meta: ObjectMeta, route: Route) -> StoredResponse:
         answer["Content-Security-Policy"] = "sandbox; default-src 'self' data:; script-src 'none'"
     own = {"content-type", "cache-control", "cdn-cache-control", "age"}
     passed = tuple((name.title(), value) for name, value in meta.headers if name not in own)
+    everything = (*answer.items(), *passed)
     return StoredResponse(
         meta=meta,
         version=meta.version,
@@ -100,7 +102,8 @@ def stored_response(meta: ObjectMeta, route: Route) -> StoredResponse:
             response_time=meta.response_time,
         ),
         content_type=kind,
-        fields=tuple(answer.items()) + passed,
+        fields=everything,
+        head="".join([f"{name}: {value}\r\n" for name, value in everything]),
     )
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from edgecache.config import Cors
 from edgecache.core.accesslog import AccessEntry
+from edgecache.core.answer import render
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.cors import preflight_fields, response_fields
 from edgecache.core.errors import (
@@ -22,7 +23,7 @@ from edgecache.core.errors import (
     UpstreamBusy,
     UpstreamError,
 )
-from edgecache.core.model import Forward, Result
+from edgecache.core.model import Forward, Result, Source
 from edgecache.core.validators import format_http_date
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
@@ -38,7 +39,7 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VERSIONS = frozenset({(1, 0), (1, 1)})
 # RFC 9110 §7.2, RFC 3986 §3.2.2; empty where the target has no authority.
 HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
-SERVER = ("Server", "edgecache")
+SERVER = "Server: edgecache\r\n"
 
 
 class Delivery:
@@ -60,6 +61,9 @@ class Delivery:
         self._write_timeout = write_timeout
         self._clock = clock
         self._record = record
+        self._open_head: str | None = None
+        if "*" in cors.allow_origins:
+            self._open_head = SERVER + render(response_fields(None, cors.allow_origins))
 
     async def handle(self, request: web.BaseRequest) -> Written:
         exchange = Exchange(request, self._write_timeout)
@@ -102,19 +106,25 @@ class Delivery:
             raise BadTarget("the Host field is malformed")  # RFC 9112 §3.2
         key, route = self._router.resolve(request.raw_path)
         exchange.route = route.label
-        answer = await self._engine.answer(
-            ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
-        )
+        wanted = ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
+        if (hit := self._engine.hit(wanted)) is not None:
+            exchange.result = Result.HIT
+            exchange.cache_status = hit.cache_status
+            for data in hit.data:
+                exchange.count(Source.CACHE, data)
+            await exchange.begin(hit.status, hit.head + self._own_head(exchange), *hit.data)
+            return
+        answer = await self._engine.answer(wanted)
         exchange.result = answer.result
         exchange.cache_status = answer.cache_status
-        fields = [*answer.fields, SERVER, *self._cors_fields(exchange)]
+        head = render(answer.fields) + length_line(answer.length) + self._own_head(exchange)
         if answer.body is None or answer.first is None:
-            await exchange.begin(answer.status, fields, length=answer.length)
+            await exchange.begin(answer.status, head)
             return
         async with aclosing(answer.body):
             source, data = answer.first
             exchange.count(source, data)
-            await exchange.begin(answer.status, fields, length=answer.length, first=data)
+            await exchange.begin(answer.status, head, data)
             async for source, data in answer.body:
                 await exchange.write(source, data)
 
@@ -122,10 +132,9 @@ class Delivery:
         exchange.result = Result.BYPASS
         headers, cors = exchange.request.headers, self._cors
         allowed = preflight_fields(headers, cors.allow_origins, cors.max_age)
-        fields = [("Allow", ALLOW), self._date(), SERVER, *allowed]
-        if not allowed:
-            fields += self._cors_fields(exchange)
-        await exchange.begin(204, fields, length=None)
+        fields = [("Allow", ALLOW), self._date(), *allowed]
+        own = SERVER if allowed else self._own_head(exchange)
+        await exchange.begin(204, render(fields) + own)
 
     async def _refuse(self, exchange: Exchange, error: EdgecacheError) -> None:
         """A short answer that says what was wrong; ours and the origin's faults go to the log."""
@@ -147,14 +156,17 @@ class Delivery:
         body = f"{text}\n".encode()
         sent = b"" if request.method == "HEAD" else body
         exchange.unsourced = len(sent)
-        fields = [("Content-Type", kind), *error_fields(error), self._date(), SERVER]
+        fields = [("Content-Type", kind), *error_fields(error), self._date()]
         exchange.cache_status = dict(fields).get("Cache-Status", "")
-        fields += self._cors_fields(exchange)
-        await exchange.begin(error.status, fields, length=len(body), first=sent)
+        head = render(fields) + length_line(len(body)) + self._own_head(exchange)
+        await exchange.begin(error.status, head, sent)
 
-    def _cors_fields(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
+    def _own_head(self, exchange: Exchange) -> str:
+        """What every answer carries. Rendered once where it does not depend on the request."""
+        if self._open_head is not None:
+            return self._open_head
         origin = exchange.request.headers.get("Origin")
-        return response_fields(origin, self._cors.allow_origins)
+        return SERVER + render(response_fields(origin, self._cors.allow_origins))
 
     def _date(self) -> tuple[str, str]:
         return ("Date", format_http_date(self._clock()))
@@ -174,6 +186,10 @@ class Delivery:
             self._metrics.gave(exchange.route, source, count)
         if self._record is not None:
             self._record(exchange.entry(self._clock()))
+
+
+def length_line(length: int | None) -> str:
+    return "" if length is None else f"Content-Length: {length}\r\n"
 
 
 def target(request: web.BaseRequest) -> str:

@@ -6,7 +6,6 @@ falls behind. aiohttp's own response objects cost more than all the rest of a hi
 
 import asyncio
 import time
-from collections.abc import Iterable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -74,31 +73,21 @@ class Exchange:
         self.sent: dict[Source, int] = {}
         self.unsourced = 0  # body bytes of our own making
 
-    async def begin(
-        self,
-        status: int,
-        fields: Iterable[tuple[str, str]],
-        *,
-        length: int | None,
-        first: Bytes = b"",
-    ) -> None:
-        """The head and the first bytes of the body.
+    async def begin(self, status: int, head: str, *data: Bytes) -> None:
+        """The head, whose field lines are `head`, and the first bytes of the body.
 
         :raises ConnectionError: the client has left; TimeoutError: it takes nothing.
         """
-        head = "".join([f"{name}: {value}\r\n" for name, value in fields])
-        if length is not None:
-            head += f"Content-Length: {length}\r\n"
         head = f"{STATUS_LINES[status]}{head}{self._connection()}\r\n"
         # surrogateescape: a field value keeps the origin's bytes, as aiohttp decoded them.
-        data = head.encode("utf-8", "surrogateescape")
+        first = head.encode("utf-8", "surrogateescape")
         transport = self._transport()
         self.status = status
-        self.request.writer.output_size += len(data)  # aiohttp's sign that an answer has begun
-        if len(first) <= JOIN_LIMIT:
-            transport.write(b"".join((data, first)))
+        self.request.writer.output_size += len(first)  # aiohttp's sign that an answer has begun
+        if sum(map(len, data)) <= JOIN_LIMIT:
+            transport.write(b"".join((first, *data)))
         else:
-            transport.writelines((data, first))
+            transport.writelines((first, *data))
         self._first_byte = time.perf_counter()
         await self._drained()
 

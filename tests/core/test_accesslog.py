@@ -1,6 +1,5 @@
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ TEXTS = tuple(LIMITS)
 
 
 def entry_with(**fields: Any) -> AccessEntry:
-    return replace(ENTRY, **fields)
+    return ENTRY._replace(**fields)
 
 
 def test_json_has_stable_names_in_a_stable_order() -> None:

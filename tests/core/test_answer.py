@@ -1,6 +1,14 @@
 import pytest
 
-from edgecache.core.answer import BODY_FIELDS, FRESHNESS_FIELDS, answer_fields, body_length, without
+from edgecache.core.answer import (
+    BODY_FIELDS,
+    FRESHNESS_FIELDS,
+    answer_fields,
+    body_length,
+    hit_head,
+    render,
+    without,
+)
 from edgecache.core.index import Route, StoredResponse, stored_response
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta
 from edgecache.core.plan import Plan
@@ -95,3 +103,31 @@ def test_content_length_of_several_parts() -> None:
 
 def test_without() -> None:
     assert without((("A", "1"), ("B", "2"), ("A", "3")), frozenset({"A"})) == [("B", "2")]
+
+
+# The same as lines, for the hot path
+
+
+def test_render() -> None:
+    assert render([("A", "1"), ("B", "caf\udce9")]) == "A: 1\r\nB: caf\udce9\r\n"
+    assert render([]) == ""
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(200, (ByteSpan(0, 100),)),
+        Plan(200, (ByteSpan(0, 0),)),
+        Plan(206, (ByteSpan(5, 9),)),
+        Plan(304),
+    ],
+)
+def test_the_head_of_a_hit_is_what_answer_fields_gives(plan: Plan) -> None:
+    head, status = hit_head(STORED, plan, age=5.9)
+    lines = head.removesuffix("\r\n").split("\r\n")
+    expected = answer_fields(STORED, plan, "")
+    if (length := body_length(STORED, plan, "")) is not None:
+        expected.append(("Content-Length", str(length)))
+    expected += [("Age", "5"), ("Cache-Status", "edgecache; hit; ttl=54")]
+    assert sorted(lines) == sorted(render(expected).removesuffix("\r\n").split("\r\n"))
+    assert status == "edgecache; hit; ttl=54"

@@ -95,7 +95,7 @@ async def test_what_is_unlinked_but_still_read_counts(make: Make, directory: Pat
 async def test_stored_responses_are_bounded_too(make: Make, directory: Path) -> None:
     store = make(limit=4 * 2**20)
     await store.start()
-    metas = [sliced(f"{number}.mp4").meta for number in range(400)]
+    metas = [sliced(f"{number}.mp4").meta for number in range(200)]
     for meta in metas:
         await store.save_meta(replace(meta, headers=(("x-large", "x" * 8000),)))
     assert await store.load_meta(metas[-1].key) is not None
@@ -112,7 +112,15 @@ async def test_a_stored_response_stays_as_long_as_a_slice_does(
     clip = sliced("kept.mp4")
     await store.save_meta(clip.meta)
     await put(store, clip)
-    for number in range(400):
+    for number in range(150):
         await store.save_meta(sliced(f"{number}.mp4").meta)
     assert await store.load_meta(clip.meta.key) == clip.meta
+    await store.close()
+
+
+async def test_without_room_no_stored_response_is_saved(make: Make) -> None:
+    store = make(limit=SIZE)
+    await store.start()
+    assert not await store.save_meta(CLIP.meta)
+    assert store.trouble() == ""
     await store.close()

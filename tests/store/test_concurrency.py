@@ -11,7 +11,7 @@ import pytest
 from edgecache import store_writer
 from edgecache.core.model import Removal
 from edgecache.store import DiskStore
-from tests.slices import Removals
+from tests.slices import Removals, until
 from tests.store.support import CLIP, Make, restarted
 from tests.test_store import put, read
 
@@ -52,6 +52,23 @@ async def test_a_put_whose_caller_is_gone_is_carried_through(
     gate.set()
     assert await put(store, CLIP)
     assert await read(store, CLIP) == CLIP.data()
+
+
+async def test_a_removal_whose_caller_is_gone_is_carried_through(
+    store: DiskStore, gate: threading.Event
+) -> None:
+    """The origin has no such object any more, whoever heard of it."""
+    await store.save_meta(CLIP.meta)
+    putting = asyncio.gather(put(store, CLIP))
+    removing = asyncio.gather(store.remove_meta(CLIP.meta.key))
+    await asyncio.sleep(0)
+    removing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    gate.set()
+    await putting
+    await until(lambda: store._writer._changes == 0)
+    assert await store.load_meta(CLIP.meta.key) is None
 
 
 async def test_one_opener_of_many_may_leave(
@@ -99,6 +116,28 @@ async def test_a_slice_evicted_while_it_is_opened_is_a_miss(
     assert set(removals.reasons) == {Removal.EVICTED}
 
 
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_few_descriptors_are_held_and_a_slice_that_is_read_is_not_opened_twice(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecache.store.OPEN_SLICES", 2)
+    store = make()
+    await store.start()
+    for number in range(4):
+        await put(store, CLIP, number)
+    reader = await store.open(CLIP.key(0), CLIP.meta)
+    before = descriptors()
+    for number in range(1, 4):
+        await store.open(CLIP.key(number), CLIP.meta)
+    assert descriptors() == before + 2
+    assert store.opened(CLIP.key(0)) is None
+    assert await store.open(CLIP.key(0), CLIP.meta) is reader
+    await store.close()
+
+
 async def test_closing_waits_for_puts_and_loses_none(store: DiskStore, make: Make) -> None:
     puts = [asyncio.gather(put(store, CLIP, number)) for number in range(20)]
     await asyncio.sleep(0)
@@ -106,10 +145,6 @@ async def test_closing_waits_for_puts_and_loses_none(store: DiskStore, make: Mak
     assert store.slices == 20
     assert all(done.result() for done in puts)
     await store.close()
-
-
-def descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def test_after_closing_nothing_is_open(store: DiskStore) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import pickle  # noqa: TID251  # to plant what must never be read
+import random
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from edgecache.core.errors import StoreError
 from edgecache.core.model import Removal
 from edgecache.store import DiskStore
-from tests.slices import SIZE, Removals, slice_files, until
+from tests.slices import SIZE, Removals, slice_files, sliced, until
 from tests.store.support import CLIP, COST, Make, patch_os, plant, restarted
 from tests.test_slice_disk import Payload
 from tests.test_slice_files import DAMAGES
@@ -48,6 +49,20 @@ async def test_opened_by_many_at_once_a_damaged_slice_counts_once(
     os.truncate(slice_files(directory)[0], 10)
     assert await asyncio.gather(*(read(store, CLIP) for _ in range(20))) == [None] * 20
     assert removals.reasons == [Removal.CORRUPT]
+
+
+async def test_after_a_power_cut_the_log_does_not_fill_with_damaged_slices(
+    store: DiskStore, directory: Path, removals: Removals, caplog: pytest.LogCaptureFixture
+) -> None:
+    """File data of the last half minute is not on the disk then, the rows are."""
+    for number in range(20):
+        await put(store, CLIP, number)
+    for file in slice_files(directory):
+        os.truncate(file, 0)
+    for number in range(20):
+        assert await read(store, CLIP, number) is None
+    assert len(removals.seen) == 20
+    assert len(caplog.records) == 1
 
 
 async def test_a_slice_cut_while_it_is_open_is_an_error_then_a_miss(
@@ -148,3 +163,50 @@ async def test_a_deleted_folder_costs_what_was_in_it(store: DiskStore, directory
     shutil.rmtree(directory)
     assert await read(store, CLIP) is None
     await put(store, CLIP)
+
+
+def damage(file: Path, choose: random.Random) -> None:
+    """As a bad disk, a bad copy or a bad hand would."""
+    length = file.stat().st_size
+    with file.open("r+b") as data:
+        data.seek(choose.randrange(length))
+        match choose.randrange(4):
+            case 0:
+                data.truncate()
+            case 1:
+                data.write(bytes(4096))
+            case 2:
+                data.write(choose.randbytes(4096))
+            case _:
+                data.seek(0, os.SEEK_END)
+                data.write(choose.randbytes(4096))
+
+
+def damage_index(directory: Path, choose: random.Random) -> None:
+    """Database, log or both, while they are in use."""
+    files = [directory / "cache.db", directory / "cache.db-wal"]
+    for file in choose.sample(files, choose.randint(1, len(files))):
+        damage(file, choose)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_damaged_index_is_got_over_whatever_the_damage(
+    make: Make, directory: Path, seed: int
+) -> None:
+    store = make()
+    await store.start()
+    for number in range(40):
+        await put(store, CLIP, number)
+        await store.save_meta(sliced(f"{number}.mp4").meta)
+    damage_index(directory, random.Random(seed))
+    store = await restarted(store, make)
+    store._writer.interval = 0.0
+    for number in range(60):
+        await put(store, CLIP, number)
+        assert await read(store, CLIP, number) in (CLIP.data(number), None)
+        clip = sliced(f"{number}.mp4")
+        assert await store.load_meta(clip.meta.key) in (clip.meta, None)
+    await until(lambda: not store.trouble())
+    assert await put(store, CLIP, 99)
+    assert await read(store, CLIP, 99) == CLIP.data(99)
+    await store.close()
