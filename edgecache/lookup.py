@@ -97,8 +97,10 @@ class Lookup:
     async def _ask(self, request: ObjectRequest, stale: StoredResponse | None) -> Looked:
         try:
             found, body = await self._contact(request, stale)
-        except NotFound:
-            self._catalog.missing(request.key, self._negative_ttl)
+        except EdgecacheError as error:
+            error.stale = stale is not None
+            if isinstance(error, NotFound):
+                self._catalog.missing(request.key, self._negative_ttl if error.storable else 0)
             raise
         try:
             return self._take(request, stale, found, body)

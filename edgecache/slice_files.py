@@ -23,7 +23,7 @@ BLOCK = 4096
 # What a slice takes in the folder that lists it, beside its blocks.
 ENTRY = 64
 
-NAME = re.compile(r"(v[0-9]+-[0-9]+)/[0-9a-f]{2}/([0-9a-f]{32})-(0|[1-9][0-9]{0,9})")
+NAME = re.compile(r"(v[0-9]+-[0-9]+)/([0-9a-f]{2})/(\2[0-9a-f]{30})-(0|[1-9][0-9]{0,9})")
 TREE = re.compile(r"v[0-9]+-[0-9]+")
 # An open that fails for one of these says nothing of the file.
 SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
@@ -76,7 +76,7 @@ class SliceFiles:
         found = NAME.fullmatch(name)
         if found is None or found[1] != self._tree:
             return None
-        return SliceKey(found[2], int(found[3]))
+        return SliceKey(found[3], int(found[4]))
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""

@@ -1,8 +1,8 @@
 """The cache folder: lock, files and index together. Blocking; the store has the threads.
 
 Rules of this module: file first, row last; what goes loses its file first. So a crash leaves files
-without a row, which the survey finds, or rows without a file, which are a miss. Whatever fails
-leaves as a StoreError that names neither path nor key.
+without a row, or rows without a file: `attach` finds both. Whatever fails leaves as a StoreError
+that names neither path nor key.
 """
 
 import errno

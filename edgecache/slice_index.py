@@ -246,8 +246,10 @@ def meta_name(key: ObjectKey) -> str:
 
 
 # Rows of this program: keys as they are, slices in files, text with the version it belongs to.
-SLICE = f"raw = 1 AND typeof(key) = 'text' AND mode = {MODE_FILE} AND typeof(size) = 'integer'"
-META = f"raw = 1 AND typeof(key) = 'text' AND mode = {MODE_TEXT} AND typeof(tag) = 'text'"
+KEY = "raw = 1 AND typeof(key) = 'text'"
+SIZE = "typeof(size) = 'integer' AND size BETWEEN 1 AND 1 << 30"
+SLICE = f"{KEY} AND mode = {MODE_FILE} AND {SIZE}"
+META = f"{KEY} AND mode = {MODE_TEXT} AND typeof(tag) = 'text'"
 DELETE_OTHERS = f"DELETE FROM Cache WHERE coalesce(NOT ({SLICE} OR {META}), 1)"  # noqa: S608
 SELECT_SLICES = f"SELECT key, size FROM Cache WHERE {SLICE} ORDER BY rowid"  # noqa: S608
 SELECT_VERSIONS = f"SELECT tag FROM Cache WHERE {META}"  # noqa: S608

@@ -102,8 +102,9 @@ class StoreWriter:
 
     def sweep(self, files: dict[str, int]) -> None:
         """Remove files in small batches, between the changes that requests ask for."""
-        self._unswept |= files
-        self._unswept_size = sum(self._unswept.values())
+        for name, size in files.items():
+            self._unswept_size += size - self._unswept.get(name, 0)
+            self._unswept[name] = size
         if self._unswept and not self._sweeping:
             self._sweeping = True
             self._tasks.spawn(self._sweep(), name="store-sweep")

@@ -1,6 +1,8 @@
 """Revalidation (RFC 9111 §4.3) and what the origin's errors do to what is stored, through a socket
 and on a fake clock. Names are http-tests/cache-tests ids where they have one."""
 
+import asyncio
+
 import pytest
 
 from tests import serving
@@ -191,7 +193,13 @@ async def test_negative_caching_can_be_switched_off(serve: Serve) -> None:
         assert len(site.origin.requests) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="errors always say fwd=miss")
+async def test_a_404_that_says_no_store_is_not_remembered(site: Site) -> None:
+    site.origin.fault(Error(404, "NoSuchKey", fields={"Cache-Control": "no-store"}), times=1)
+    await fetch(site, 404)
+    put(site)
+    assert (await fetch(site)).body == DATA
+
+
 async def test_an_object_that_vanished_is_404(site: Site) -> None:
     await stale(site)
     site.origin.remove(KEY)
@@ -225,3 +233,35 @@ async def test_an_error_while_revalidating_keeps_what_is_stored(
     site.origin.reset()
     assert (await fetch(site)).cache_status.startswith("edgecache; fwd=stale; fwd-status=304")
     assert site.origin.body_bytes == 0
+
+
+# An object that changes between the first look at it and its bytes
+
+
+async def test_a_change_before_the_first_byte_starts_again(site: Site) -> None:
+    """A suffix needs the length first, so its bytes are asked for later: of the new version."""
+    put(site)
+    site.origin.change_after(KEY, 1, b"the new one")
+    reply = await fetch(site, 206, Range="bytes=-3")
+    assert reply.body == b"one"
+    assert reply.headers["Content-Range"] == "bytes 8-10/11"
+    assert (await fetch(site)).body == b"the new one"
+
+
+async def test_an_object_that_never_keeps_still_is_502(site: Site) -> None:
+    put(site)
+    for n in range(12):
+        site.origin.change_after(KEY, 1, DATA + b"x" * n)
+    reply = await fetch(site, 502, Range="bytes=-3")
+    assert reply.body == b"the object is replaced faster than it can be read\n"
+    async with asyncio.timeout(serving.PATIENCE):
+        while (await site.get(PATH, {"Range": "bytes=-3"})).status != 206:
+            pass  # until it does
+
+
+async def test_an_origin_that_refuses_every_range_and_none(site: Site) -> None:
+    put(site)
+    site.origin.fault(Error(416, "InvalidRange"), times=None)
+    for headers in ({}, {"Range": "bytes=0-9"}, {"Range": "bytes=-5"}, {"Range": "bytes=99-"}):
+        assert (await site.get(PATH, headers)).status == 502
+        assert len(site.origin.requests) <= 12

@@ -19,7 +19,6 @@ ELSEWHERE = {
     "engine": CONFORMANCE,
     "lookup": CONFORMANCE,
     "passthrough": CONFORMANCE,
-    "stream": CONFORMANCE,
     "request": CONFORMANCE,
     "catalog": CONFORMANCE,
     "web/app": CONFORMANCE,

@@ -21,7 +21,7 @@ ALLOWED = {
     # Commands
     "cli": "cli.demo cli.serve",
     "cli.demo": "cli.serve demo demo.report demo.samples demo.stage demo.stats web.app",
-    "cli.serve": "config web.app",
+    "cli.serve": "config web.app memory",
     # The demo is a user of the product, from outside
     "demo": "",
     "demo.stage": "demo.bucket demo.report demo.script demo.settings demo.stats demo.visit web.app",
@@ -43,7 +43,7 @@ ALLOWED = {
     "web.protocol": "config metrics",
     "web.routing": "config",
     # The story of a request
-    "engine": "catalog lookup metrics passthrough request stream",
+    "engine": "catalog lookup metrics passthrough request store stream",
     "passthrough": "fill lookup request upstream",
     "lookup": "catalog origins request stream tasks upstream",
     "stream": "catalog fill origins request store tasks upstream",
@@ -66,6 +66,7 @@ ALLOWED = {
     # Values
     "metrics": "config",
     "tasks": "",
+    "memory": "",
     "config": "config_file",
     "config_file": "",
     # Rules, from what they are made of: only these import one another
@@ -73,7 +74,7 @@ ALLOWED = {
     "core.answer": "core.index core.plan core.model core.ranges",
     "core.index": "core.freshness core.media_types core.model core.reply core.validators",
     "core.plan": "core.conditions core.media_types core.model core.ranges",
-    "core.reply": "core.errors core.headers core.model core.ranges core.validators",
+    "core.reply": "core.errors core.freshness core.headers core.model core.ranges core.validators",
     "core.freshness": "core.cache_control core.model core.validators",
     "core.conditions": "core.validators",
     "core.ledger": "core.model core.policy",

@@ -53,6 +53,7 @@ def test_a_file_has_the_name_of_its_row(files: SliceFiles) -> None:
     [
         "",
         f"v1-{SIZE}/../cache.db",
+        f"v1-{SIZE}/cd/{'ab' * 16}-1",
         f"v1-{SIZE}/ab/{'ab' * 16}-01",
         f"v1-{SIZE}/ab/{'ab' * 16}--1",
         f"v1-{SIZE}/ab/{'ab' * 16}-1\n",

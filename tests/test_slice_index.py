@@ -92,6 +92,8 @@ PLANTED = {
     "a pickled key": "INSERT INTO Cache (key, raw, mode, size) VALUES (?, 0, 2, 1)",
     "nothing": "INSERT INTO Cache (key, raw, mode, value) VALUES (NULL, NULL, NULL, ?)",
     "text of no version": "INSERT INTO Cache (key, raw, mode, value) VALUES ('k', 1, 1, ?)",
+    "a slice of less than nothing": "INSERT INTO Cache (key, raw, mode, size, value) "
+    "VALUES ('k', 1, 2, -1000000, ?)",
     "a slice of no size": "INSERT INTO Cache (key, raw, mode, size) VALUES ('k', 1, 2, ?)",
     "a binary key": "INSERT INTO Cache (key, raw, mode, size) VALUES (?, 1, 2, 1)",
 }

@@ -14,6 +14,7 @@ class EdgecacheError(Exception):
         self.message = message
         self.hint = hint
         self.forward_status = 0  # what the origin answered with, 0: it was not asked, or silent
+        self.stale = False  # it was asked because what is stored is stale
 
 
 class ConfigError(EdgecacheError):
@@ -41,9 +42,13 @@ class MethodNotAllowed(ClientError):
 
 
 class NotFound(ClientError):
-    """The origin has no such object (404)."""
+    """The origin has no such object (404). `storable`: it may be remembered."""
 
     status = 404
+
+    def __init__(self, message: str, *, hint: str = "", storable: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.storable = storable
 
 
 class RangeNotSatisfiable(ClientError):

@@ -15,6 +15,7 @@ from edgecache.core.errors import (
     UpstreamTimeout,
     VersionChanged,
 )
+from edgecache.core.freshness import not_storable
 from edgecache.core.headers import stored_fields
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta
 from edgecache.core.ranges import IntRange, RangeSpec, parse_content_range, select
@@ -163,7 +164,8 @@ def classified(status: int, fields: Fields, body: bytes) -> EdgecacheError:
         return UpstreamError("the origin has no such bucket", hint=f"{hint}: check bucket")
     # RunPod also says that an object is missing with 400 InvalidArgument "object not found".
     if status == 404 or (400 <= status < 500 and "object not found" in message.lower()):
-        return NotFound("no such object", hint=hint)
+        storable = not_storable(404, fields, has_validator=False) is None
+        return NotFound("no such object", hint=hint, storable=storable)
     if status in (401, 403):
         advice = DENIED_HINTS.get(code, DENIED_HINTS["AccessDenied"])
         return UpstreamDenied("the origin refused the request", hint=f"{hint}: {advice}")

@@ -209,7 +209,8 @@ def error_fields(error: EdgecacheError) -> list[tuple[str, str]]:
         case _:
             pass
     if isinstance(error, UpstreamError | NotFound):
-        status = CacheStatus(forward=Forward.MISS, forward_status=error.forward_status or None)
+        forward = Forward.STALE if error.stale else Forward.MISS
+        status = CacheStatus(forward=forward, forward_status=error.forward_status or None)
         if isinstance(error, NotFound) and not error.forward_status:
             status = CacheStatus(hit=True, detail="negative")
         fields.append(("Cache-Status", format_cache_status(status)))

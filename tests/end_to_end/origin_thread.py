@@ -1,13 +1,14 @@
 """The RunPod-like origin in a loop of its own, so that a test can wait for a program meanwhile."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any, Self, TypeVar
 
 from tests.faults import Gate
 from tests.pattern import Pattern
-from tests.runpod import RunPodOrigin
+from tests.runpod import OriginRequest, RunPodOrigin
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -44,20 +45,28 @@ class OriginThread:
         return self.origin.asked(key)
 
     def sent(self, key: str) -> int:
-        """Body bytes of `key` sent so far, once no answer is running."""
-        self._run(self.origin.settled())
-        return sum(request.sent for request in self.origin.requests if request.key == key)
+        """Body bytes of `key` sent so far, once no answer of it is running."""
+        self._run(self.origin.until(lambda: all(one.done for one in self._requests(key))))
+        return sum(one.sent for one in self._requests(key))
 
     def methods(self, key: str) -> set[str]:
-        return {request.method for request in self.origin.requests if request.key == key}
+        return {one.method for one in self._requests(key)}
 
-    def hold(self, key: str, *, after: int | None) -> "Held":
+    def _requests(self, key: str) -> list[OriginRequest]:
+        return [one for one in self.origin.requests if one.key == key]
+
+    @contextmanager
+    def held(self, key: str, *, after: int | None) -> Iterator["Held"]:
         """Stops its next answer at that byte of the body; None: before the head."""
 
         async def hold() -> Gate:
             return self.origin.hold(key, after=after)
 
-        return Held(self._run(hold()), self._loop)
+        held = Held(self._run(hold()), self._loop)
+        try:
+            yield held
+        finally:
+            held.release()
 
 
 class Held:

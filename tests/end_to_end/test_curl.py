@@ -185,14 +185,15 @@ def test_a_seek_does_not_wait_for_a_download_that_is_stuck(
 ) -> None:
     movie = Pattern(64 * MIB, seed=16)
     origin.put("outputs/stuck.mp4", movie)
-    held = origin.hold("outputs/stuck.mp4", after=MIB // 2)
     url = f"{edge.url}/outputs/stuck.mp4"
     download = (require("curl"), "-q", "-sS", "-o", "/dev/null", url)
-    with running(*download, env=environment()):
+    with (
+        origin.held("outputs/stuck.mp4", after=MIB // 2) as held,
+        running(*download, env=environment()),
+    ):
         held.wait()
         assert curl("-r", "-100", url).body == movie.read(64 * MIB - 100)
         assert curl("-r", "100-199", url).body == movie.read(100, 200)  # what has come of it
-        held.release()
 
 
 def test_a_missing_object_is_404_without_the_origins_words(edge: Edgecache) -> None:

@@ -34,9 +34,11 @@ def test_a_running_answer_ends_complete_and_new_connections_are_refused(
     key = "outputs/drained.mp4"
     movie = Pattern(4 * MIB, seed=12)
     origin.put(key, movie)
-    held = origin.hold(key, after=MIB // 2)  # of its first answer: a download that takes its time
     file = tmp_path / "drained.mp4"
-    with serving(settings_for(origin.origin.settings, tmp_path), tmp_path) as server:
+    with (
+        serving(settings_for(origin.origin.settings, tmp_path), tmp_path) as server,
+        origin.held(key, after=MIB // 2) as held,  # a download that takes its time
+    ):
         download = (require("curl"), "-q", "-sS", "--max-time", "20", "-o", file)
         with running(*download, f"{server.url}/{key}", env=environment()) as client:
             held.wait()
