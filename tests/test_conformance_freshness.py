@@ -258,7 +258,7 @@ async def test_an_age_that_is_none_is_ignored(site: Site, value: str) -> None:
 
 
 async def test_what_a_client_says_of_caching_costs_nothing(site: Site) -> None:
-    """ccreq-*, pragma-request-*: a reload is no reason to ask the origin (RUNPOD.md 4, 15)."""
+    """ccreq-*, pragma-request-*: a reload is no reason to ask the origin."""
     put(site)
     await fetch(site)
     site.origin.reset()

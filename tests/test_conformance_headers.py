@@ -1,5 +1,5 @@
 """What passes through in each direction and what edgecache says of itself: RFC 9110 §7.6, RFC 9111
-§3.1, RFC 9211, DESIGN.md part 2. Names are http-tests/cache-tests ids where they have one."""
+§3.1, RFC 9211. Names are http-tests/cache-tests ids where they have one."""
 
 import pytest
 

@@ -77,7 +77,7 @@ async def test_each_spelling_alone_is_signed_right(site: Site, form: int) -> Non
 
 @pytest.mark.parametrize("path_safe", ["", "=", "!$&'()*+,;:=@"])
 async def test_the_spelling_upstream_is_a_setting(serve: Serve, path_safe: str) -> None:
-    """RUNPOD.md 1.7: the gateway seems not to decode every escape."""
+    """RunPod: the gateway seems not to decode every escape."""
     key = "outputs/run=5/a+b.png"
     async with serve(origin={"path_safe": path_safe}) as site:
         site.origin.put(key, b"x")

@@ -1,4 +1,4 @@
-"""Time and number limits of client connections (RELIABILITY.md part 4, rule 8), with limits short
+"""Time and number limits of client connections, with limits short
 enough to wait for."""
 
 import asyncio
@@ -215,7 +215,7 @@ async def test_a_thousand_pipelined_requests(site: Site) -> None:
 
 
 async def test_a_thousand_small_ranges_cost_one_slice(site: Site) -> None:
-    """RangeAmp (RELIABILITY.md 2, row 8): a byte costs its slice, once."""
+    """RangeAmp: a byte costs its slice, once."""
     site.origin.put(KEY, BIG)
     asked = b"".join(
         request_bytes("GET", PATH, {"Range": f"bytes={n}-{n}"}) for n in range(0, 50_000, 50)

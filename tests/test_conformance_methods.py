@@ -54,7 +54,7 @@ async def test_head_is_a_get_without_its_body(stored: Site, warm: bool) -> None:
     head = await stored.head(PATH)
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(DATA)))
     assert [request.method for request in stored.origin.requests] == ([] if warm else ["GET"])
-    assert stored.origin.body_bytes <= 1  # RUNPOD.md 1.4: HEAD upstream is unreliable
+    assert stored.origin.body_bytes <= 1  # HEAD upstream is unreliable
     get = await stored.get(PATH)
     varying = {"Cache-Status", "Age"}
     assert {n: v for n, v in head.headers.items() if n not in varying} == {

@@ -63,7 +63,7 @@ async def test_a_304_freshens(site: Site) -> None:
 
 
 async def test_a_206_of_the_same_version_freshens(site: Site) -> None:
-    """RUNPOD.md 1.6: whether RunPod knows conditions is not known."""
+    """Whether RunPod knows conditions is not known."""
     await stale(site)
     site.origin.quirks.ignore_conditionals = True
     reply = await fetch(site)
@@ -158,7 +158,7 @@ async def test_an_unasked_304_is_an_error(site: Site) -> None:
 
 
 async def test_a_lie_about_the_version_is_noticed(site: Site) -> None:
-    """The same ETag with another length is another version (RELIABILITY.md U16)."""
+    """The same ETag with another length is another version."""
     await stale(site)
     site.origin.put(KEY, DATA + b"more", etag=str(hash(DATA)))
     site.origin.quirks.ignore_conditionals = True

@@ -52,22 +52,22 @@ async def test_one_slice_at_a_time_is_on_its_way_to_a_slow_disk(bench: Bench) ->
 @pytest.mark.parametrize(
     ("error", "end"),
     [
-        (UpstreamError("cut"), FillStatus.FAILED),
-        (VersionChanged("replaced"), FillStatus.VERSION_CHANGED),
+        (UpstreamError, FillStatus.FAILED),
+        (VersionChanged, FillStatus.VERSION_CHANGED),
     ],
 )
 async def test_readers_get_the_bytes_that_came_and_then_the_error(
-    bench: Bench, error: UpstreamError, end: FillStatus
+    bench: Bench, error: type[UpstreamError], end: FillStatus
 ) -> None:
     body = Body(given=SIZE + 10)
     fill = bench.start(body, range(10))
     with fill.reader(10), fill.reader(10):
         buffers = [fill.take(1), fill.take(1)]
         await idle()
-        body.fail(error)
+        body.fail(error("cut"))
         for buffer in buffers:
             assert bytes(await buffer.wait(0, SIZE)) == bytes_of(1)[:10]
-            with pytest.raises(type(error)):
+            with pytest.raises(error):
                 await buffer.wait(10, SIZE)
         await bench.ended(end)
     assert sorted(bench.stored) == [0]

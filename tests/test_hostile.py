@@ -1,4 +1,4 @@
-"""What is not HTTP, or is meant to do harm, byte by byte: RFC 9112, RELIABILITY's "a good request
+"""What is not HTTP, or is meant to do harm, byte by byte: RFC 9112, and "a good request
 right after each bad one". Each case is refused, nothing of it reaches the origin, and what the logs
 say of it is bounded and harmless."""
 

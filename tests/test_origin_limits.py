@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from edgecache import fill
 from edgecache.core.index import OBJECTS
 from edgecache.upstream import READ_BUFFER
 from tests import serving
@@ -69,7 +70,10 @@ async def test_a_gibibyte_in_answer_to_a_range_is_not_read_to_its_end(site: Site
     assert site.origin.requests == []  # what came before the wanted bytes was kept
 
 
-async def test_a_head_of_such_an_object_costs_little(site: Site) -> None:
+async def test_a_head_of_such_an_object_costs_little(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill, "FIRST_READER_LIMIT", 0.01)
     site.origin.quirks.ignore_range = True
     site.origin.put(KEY, Pattern(2**30))
     assert (await site.head(TARGET)).headers["Content-Length"] == str(2**30)

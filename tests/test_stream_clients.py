@@ -57,8 +57,11 @@ async def test_a_client_that_leaves_costs_the_slice_in_flight(site: Site) -> Non
     assert await site.metric("fills_total", end="abandoned") == 1
 
 
-async def test_a_client_that_leaves_before_its_answer_costs_little(site: Site) -> None:
+async def test_a_client_that_leaves_before_its_answer_costs_little(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is missed at the first write; the fill may have begun another slice by then."""
+    monkeypatch.setattr(fill, "FIRST_READER_LIMIT", 0.01)
     put(site, 8)
     head, border = site.origin.hold(KEY), site.origin.hold(KEY, after=2 * SLICE)
     async with site.connect() as wire:
