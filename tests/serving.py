@@ -26,7 +26,7 @@ from prometheus_client import Gauge
 
 from edgecache.config import Config
 from edgecache.store import SliceStore
-from edgecache.store_memory import MemoryStore
+from edgecache.store.memory import MemoryStore
 from edgecache.web.app import Server
 from tests.conftest import FakeClock
 from tests.runpod import RunPodOrigin

@@ -24,7 +24,7 @@ from edgecache.origins import Origins
 from edgecache.passthrough import Passthrough
 from edgecache.request import ObjectRequest
 from edgecache.store import Bytes
-from edgecache.store_memory import MemorySlice, MemoryStore
+from edgecache.store.memory import MemorySlice, MemoryStore
 from edgecache.stream import Streams
 from edgecache.tasks import Tasks
 from edgecache.upstream import Body

@@ -9,7 +9,7 @@ import pytest
 
 from edgecache.config import Config
 from edgecache.core.errors import ConfigError
-from edgecache.store_memory import MemoryStore
+from edgecache.store.memory import MemoryStore
 from edgecache.web import app
 from edgecache.web.app import Server, start
 from tests import serving

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from edgecache.store_memory import MemoryStore
+from edgecache.store.memory import MemoryStore
 from tests import serving
 from tests.faults import (
     Action,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.store_memory import MemorySlice, MemoryStore
+from edgecache.store.memory import MemorySlice, MemoryStore
 from tests import serving
 from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, at_rest, download, fetch, left, put, span

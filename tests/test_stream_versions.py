@@ -9,7 +9,7 @@ import pytest
 
 from edgecache.core.model import ObjectKey
 from edgecache.core.ranges import parse_content_range
-from edgecache.store_memory import MemoryStore
+from edgecache.store.memory import MemoryStore
 from tests import serving
 from tests.faults import Fields, Gate
 from tests.pattern import Pattern

@@ -18,7 +18,8 @@ from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
 from edgecache.passthrough import Passthrough
-from edgecache.store import DiskStore, SliceStore
+from edgecache.store import SliceStore
+from edgecache.store.disk import DiskStore
 from edgecache.stream import Streams
 from edgecache.tasks import Tasks
 from edgecache.upstream import S3Upstream

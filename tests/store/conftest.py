@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.store import DiskStore
+from edgecache.store.disk import DiskStore
 from tests.slices import SIZE, Removals
 from tests.store.support import LIMIT, Make
 

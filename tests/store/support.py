@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.slice_files import slice_cost
-from edgecache.store import DiskStore
+from edgecache.store.disk import DiskStore
+from edgecache.store.files import slice_cost
 from tests.slices import SIZE, sliced
 
 LIMIT = 16 * 2**20

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.slice_folder import SliceFolder
-from edgecache.store import DiskStore
+from edgecache.store.disk import DiskStore
+from edgecache.store.folder import SliceFolder
 from tests.slices import SIZE, disk_use, slice_files, sliced
 from tests.store.support import CLIP, Make
-from tests.test_store import put, read
+from tests.store.test_disk import put, read
 
 
 class Gauge:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edgecache import store_writer
 from edgecache.core.model import Removal
-from edgecache.store import DiskStore
+from edgecache.store import writer
+from edgecache.store.disk import DiskStore
 from tests.slices import Removals, until
 from tests.store.support import CLIP, Make, restarted
-from tests.test_store import put, read
+from tests.store.test_disk import put, read
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def descriptors() -> int:
 async def test_few_descriptors_are_held_and_a_slice_that_is_read_is_not_opened_twice(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgecache.store.OPEN_SLICES", 2)
+    monkeypatch.setattr("edgecache.store.disk.OPEN_SLICES", 2)
     store = make()
     await store.start()
     for number in range(4):
@@ -160,4 +160,4 @@ async def test_after_closing_nothing_is_open(store: DiskStore) -> None:
 
 def test_the_watch_looks_soon_enough() -> None:
     """Normal within ten seconds of the end of a fault."""
-    assert store_writer.PROBE_INTERVAL < 10
+    assert writer.PROBE_INTERVAL < 10

@@ -12,13 +12,13 @@ import pytest
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import Removal
-from edgecache.store import DiskStore
+from edgecache.store.disk import DiskStore
 from tests.slices import SIZE, Removals, slice_files, sliced, until
 from tests.store.support import CLIP, COST, Make, patch_os, plant, restarted
-from tests.test_slice_disk import Payload
-from tests.test_slice_files import DAMAGES
-from tests.test_slice_index import scribble
-from tests.test_store import put, read
+from tests.store.test_disk import put, read
+from tests.store.test_files import DAMAGES
+from tests.store.test_index import scribble
+from tests.store.test_rows import Payload
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

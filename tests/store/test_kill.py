@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgecache.store import DiskStore
+from edgecache.store.disk import DiskStore
 from tests.slices import SIZE, disk_use, slice_files, until
 from tests.store.support import CLIP, Make
-from tests.test_store import read
+from tests.store.test_disk import read
 
 LIMIT = 6 * 2**20
 ROOT = Path(__file__).parent.parent.parent
@@ -16,9 +16,9 @@ ROOT = Path(__file__).parent.parent.parent
 CHILD = f"""
 import asyncio, itertools, sys
 from pathlib import Path
-from edgecache.store import DiskStore
+from edgecache.store.disk import DiskStore
 from tests.store.support import CLIP
-from tests.test_store import put
+from tests.store.test_disk import put
 
 async def main():
     store = DiskStore(Path(sys.argv[1]), limit={LIMIT}, slice_size={SIZE})

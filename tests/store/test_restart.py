@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from edgecache import slice_files as files_module
-from edgecache import slice_format
 from edgecache.core.errors import StoreError
 from edgecache.core.model import Removal
-from edgecache.slice_files import SliceFiles
-from edgecache.store import DiskStore
+from edgecache.store import files as files_module
+from edgecache.store import slice_format
+from edgecache.store.disk import DiskStore
+from edgecache.store.files import SliceFiles
 from tests.slices import SIZE, Removals, disk_use, slice_files, until
 from tests.store.support import CLIP, Make, restarted
-from tests.test_store import put, read
+from tests.store.test_disk import put, read
 
 
 async def test_slices_and_stored_responses_survive_a_restart(store: DiskStore, make: Make) -> None:

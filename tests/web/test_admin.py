@@ -14,7 +14,7 @@ from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
 from edgecache.origins import DEAD_AFTER, Origins
-from edgecache.store_memory import MemoryStore
+from edgecache.store.memory import MemoryStore
 from edgecache.upstream import Body
 from edgecache.web.admin import Admin
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.slice_disk import RowRefused
-from edgecache.slice_index import MAX_META, Rows, SliceIndex, meta_name
+from edgecache.store.index import MAX_META, Rows, SliceIndex, meta_name
+from edgecache.store.rows import RowRefused
 from tests.slices import meta_of, sliced
-from tests.test_slice_disk import Payload
+from tests.store.test_rows import Payload
 
 META = meta_of()
 NAMES = [f"v1-1/ab/{'ab' * 16}-0", f"v1-1/ab/{'ab' * 16}-1", f"v1-1/cd/{'cd' * 16}-0"]

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from edgecache.core.errors import StoreError
-from edgecache.slice_folder import SliceFolder
+from edgecache.store.folder import SliceFolder
 from edgecache.tasks import Tasks
 
 log = logging.getLogger("edgecache.store")

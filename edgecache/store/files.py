@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgecache.core.model import ObjectMeta, SliceKey
-from edgecache.slice_format import FORMAT, Buffer, encode_header, header_length, verify
+from edgecache.store.slice_format import FORMAT, Buffer, encode_header, header_length, verify
 
 BLOCK = 4096
 # What a slice takes in the folder that lists it, beside its blocks.

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
-from edgecache.slice_files import BLOCK, SliceFiles, slice_cost
-from edgecache.slice_format import Buffer
-from edgecache.slice_index import SliceIndex
+from edgecache.store.files import BLOCK, SliceFiles, slice_cost
+from edgecache.store.index import SliceIndex
+from edgecache.store.slice_format import Buffer
 
 # Kept free on the disk, beside what the index's log may grow by: without it SQLite could not
 # even delete, nor start.

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.slice_folder import SliceFolder
-from edgecache.store_writer import BATCH, StoreWriter
+from edgecache.store.folder import SliceFolder
+from edgecache.store.writer import BATCH, StoreWriter
 from tests.slices import SIZE, slice_files, sliced, until
 
 CLIP = sliced(length=100 * SIZE)

@@ -1,8 +1,4 @@
-"""The store: slices and stored responses on disk, within a byte bound.
-
-Rule of this module: a store never makes a request fail. Trouble is a miss, a `False` and a word
-in `trouble()`; only `start` (a folder in use) and `OpenSlice.read` (a file cut short) raise.
-"""
+"""A `SliceStore` in a folder: slices and stored responses on disk, within a byte bound."""
 
 import asyncio
 import logging
@@ -11,79 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from edgecache.core.errors import StoreError
 from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
-from edgecache.open_slice import DiskSlice, NoWait, OpenSlices
-from edgecache.slice_disk import RowRefused
-from edgecache.slice_files import OpenedFile, WrongSlice, slice_cost
-from edgecache.slice_folder import FolderInUse, SliceFolder
-from edgecache.store_writer import StoreWriter
+from edgecache.store import Bytes
+from edgecache.store.files import OpenedFile, WrongSlice, slice_cost
+from edgecache.store.folder import FolderInUse, SliceFolder
+from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
+from edgecache.store.rows import RowRefused
+from edgecache.store.writer import StoreWriter
 
 log = logging.getLogger("edgecache.store")
-
-Bytes = bytes | bytearray | memoryview
-
-
-class OpenSlice(Protocol):
-    """One verified slice. It can be read to its end whatever happens to its key meanwhile."""
-
-    @property
-    def length(self) -> int: ...
-
-    def read_nowait(self, start: int, stop: int) -> Bytes | None:
-        """Those bytes of the slice if memory holds them all, else None: `read` them."""
-
-    async def read(self, start: int, stop: int) -> Bytes:
-        """Those bytes of the slice.
-
-        :raises StoreError: the disk cannot give them.
-        """
-
-
-class SliceStore(Protocol):
-    """Slices and stored responses, within a byte bound."""
-
-    async def start(self) -> None:
-        """:raises StoreError: another process uses the folder."""
-
-    async def close(self) -> None: ...
-
-    def has(self, key: SliceKey) -> bool: ...
-
-    def opened(self, key: SliceKey) -> OpenSlice | None:
-        """The slice if it is open already; counts as a use. None says nothing: `open` it."""
-
-    async def open(self, key: SliceKey, meta: ObjectMeta) -> OpenSlice | None:
-        """The slice, verified against `meta`, or None: a miss. What is wrong is removed."""
-
-    async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
-        """True once the slice can be found. `data` may not change until then."""
-
-    async def load_meta(self, key: ObjectKey) -> ObjectMeta | None: ...
-
-    async def save_meta(self, meta: ObjectMeta) -> bool: ...
-
-    async def remove_meta(self, key: ObjectKey) -> None: ...
-
-    def supersede(self, version: str, slices: range) -> None:
-        """`version` was replaced at the origin: its slices are evicted first."""
-
-    def trouble(self) -> str:
-        """What is wrong with the disk, "" if nothing is."""
-
-    @property
-    def size(self) -> int:
-        """Bytes on disk, database included."""
-
-    @property
-    def limit(self) -> int: ...
-
-    @property
-    def slices(self) -> int: ...
-
 
 # Stored responses without a slice, at most; fewer in a small cache.
 SPARE_METAS = 10_000

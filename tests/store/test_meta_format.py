@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_hexdigest
 
 from edgecache.core.model import ObjectKey, ObjectMeta
-from edgecache.meta_format import decode_meta, encode_meta
+from edgecache.store.meta_format import decode_meta, encode_meta
 from tests.slices import meta_of
 
 META = replace(meta_of("outputs/Zürich 1.mp4", length=300), etag='"e1"')

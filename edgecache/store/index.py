@@ -19,8 +19,8 @@ import diskcache
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey, ObjectMeta
-from edgecache.meta_format import decode_meta, encode_meta
-from edgecache.slice_disk import MODE_FILE, MODE_TEXT, RowRefused, SliceDisk, SliceFile
+from edgecache.store.meta_format import decode_meta, encode_meta
+from edgecache.store.rows import MODE_FILE, MODE_TEXT, RowRefused, SliceDisk, SliceFile
 
 PAGE = 4096
 DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.model import ObjectKey, Removal
-from edgecache.store import DiskStore, SliceStore
-from edgecache.store_memory import MemoryStore
+from edgecache.store import SliceStore
+from edgecache.store.disk import DiskStore
+from edgecache.store.memory import MemoryStore
 from tests.slices import SIZE, Removals, Sliced, meta_of, sliced
 
 LIMIT = 16 * 2**20

@@ -1,6 +1,6 @@
 """Its switches. What it has in common with the disk is claimed in test_store.py."""
 
-from edgecache.store_memory import MemoryStore
+from edgecache.store.memory import MemoryStore
 from tests.slices import SIZE, sliced
 
 CLIP = sliced()

@@ -8,8 +8,8 @@ import pytest
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import SliceKey
-from edgecache.open_slice import NOWAIT, DiskSlice, NoWait, OpenSlices
-from edgecache.slice_files import OpenedFile
+from edgecache.store.files import OpenedFile
+from edgecache.store.open_slice import NOWAIT, DiskSlice, NoWait, OpenSlices
 
 HEADER = b"header"
 DATA = bytes(range(256)) * 1024

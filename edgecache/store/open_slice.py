@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import SliceKey
-from edgecache.slice_files import OpenedFile
+from edgecache.store.files import OpenedFile
 
 # Linux: read what is in the page cache, do not wait for the disk. Elsewhere a thread reads.
 NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)

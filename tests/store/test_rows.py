@@ -9,7 +9,7 @@ from pathlib import Path
 import diskcache
 import pytest
 
-from edgecache.slice_disk import MODE_FILE, RowRefused, SliceDisk, SliceFile
+from edgecache.store.rows import MODE_FILE, RowRefused, SliceDisk, SliceFile
 
 MODE_PICKLE = 4
 

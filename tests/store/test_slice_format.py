@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from edgecache import slice_format
 from edgecache.core.model import ObjectKey, ObjectMeta
-from edgecache.slice_format import encode_header, header_length, verify
+from edgecache.store import slice_format
+from edgecache.store.slice_format import encode_header, header_length, verify
 from tests.slices import meta_of
 
 META = replace(meta_of("outputs/Zürich 1.mp4", length=300), etag='"e1"')

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edgecache import slice_folder as module
 from edgecache.core.errors import StoreError
-from edgecache.slice_files import slice_cost
-from edgecache.slice_folder import Contents, FolderInUse, SliceFolder
+from edgecache.store import folder as module
+from edgecache.store.files import slice_cost
+from edgecache.store.folder import Contents, FolderInUse, SliceFolder
 from tests.slices import SIZE, Sliced, disk_use, slice_files, sliced
 
 CLIP = sliced(length=4 * SIZE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.model import SliceKey
-from edgecache.slice_files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
+from edgecache.store.files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
 from tests.slices import SIZE, Sliced, disk_use, slice_files, sliced
 
 CLIP = sliced(length=3 * SIZE + 10)
