@@ -1,6 +1,6 @@
 """Every metric: name, type, help, labels. Rule: labels are bounded, never a key or a path."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -62,7 +62,7 @@ def total(counter: Counter) -> float:
 class Metrics:
     """One registry a process. Label children of the hot path are looked up once and kept."""
 
-    def __init__(self, costs: Costs) -> None:
+    def __init__(self, costs: Costs, routes: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._served: dict[tuple[str, int, str, Result], Counter] = {}
@@ -71,7 +71,7 @@ class Metrics:
         self._describe_clients()
         self._describe_origin(costs)
         self._describe_cache()
-        self._start_families()
+        self._start_families(routes)
 
     def _describe_clients(self) -> None:
         self._requests = self._counter(
@@ -142,8 +142,13 @@ class Metrics:
     def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
         return Histogram(f"edgecache_{name}", text, labels, registry=self.registry, buckets=SECONDS)
 
-    def _start_families(self) -> None:
+    def _start_families(self, routes: Sequence[str]) -> None:
         """Series that are there from the start: rates see their first event."""
+        for route in routes:
+            for source in Source:
+                self._client_bytes.labels(route, source)
+            for why in Reason:
+                self._origin_bytes.labels(route, why)
         for end in FillStatus:
             if end is not FillStatus.FILLING:
                 self.fills.labels(end)

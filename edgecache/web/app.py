@@ -45,7 +45,7 @@ class Server:
         self._clock = clock
         self.url = ""
         self.admin_url = ""
-        self.metrics = Metrics(config.costs)
+        self.metrics = Metrics(config.costs, [route.path for route in config.routes])
         self.tasks = Tasks()
         self._stack = AsyncExitStack()
 
@@ -133,13 +133,14 @@ class Server:
     async def _listen(self) -> None:
         listen, admin = self.config.listen, self.config.admin
         self._admin_runner = web.AppRunner(
-            self.admin.application(), access_log=None, handle_signals=False
+            self.admin.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
         await self._admin_runner.setup()
         self._stack.push_async_callback(self._admin_runner.cleanup)
         self.admin_url = await open_site(self._admin_runner, admin.host, admin.port, "admin")
+        # aiohttp waits that long twice: for answers to end, then for what it cancelled.
         self._runner = web.ServerRunner(
-            self._public, handle_signals=False, shutdown_timeout=listen.drain_timeout
+            self._public, handle_signals=False, shutdown_timeout=listen.drain_timeout / 2
         )
         await self._runner.setup()
         self._stack.push_async_callback(self._runner.cleanup)

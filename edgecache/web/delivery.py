@@ -75,6 +75,9 @@ class Delivery:
         except TimeoutError:
             log.info("answer cut target=%.200r reason=the client does not read", target(request))
             exchange.cut()
+        except Exception:
+            exchange.status = 500
+            raise  # the connection logs it, and answers if nothing was sent
         finally:
             self._metrics.in_flight.dec()
             self._finish(exchange)
@@ -91,7 +94,7 @@ class Delivery:
                 case _:
                     raise MethodNotAllowed(f"this method is not served here, only {ALLOW}")
         except EdgecacheError as error:
-            if not exchange.status:
+            if not exchange.has_begun:
                 await self._refuse(exchange, error)
                 return
             hint = error.hint
@@ -110,21 +113,19 @@ class Delivery:
         if (hit := self._engine.hit(wanted)) is not None:
             exchange.result = Result.HIT
             exchange.cache_status = hit.cache_status
-            for data in hit.data:
-                exchange.count(Source.CACHE, data)
-            await exchange.begin(hit.status, hit.head + self._own_head(exchange), *hit.data)
+            head = hit.head + self._own_head(exchange)
+            await exchange.begin(hit.status, head, *hit.data, source=Source.CACHE)
             return
         answer = await self._engine.answer(wanted)
         exchange.result = answer.result
         exchange.cache_status = answer.cache_status
         head = render(answer.fields) + length_line(answer.length) + self._own_head(exchange)
         if answer.body is None or answer.first is None:
-            await exchange.begin(answer.status, head)
+            await exchange.begin(answer.status, head, source=None)
             return
         async with aclosing(answer.body):
             source, data = answer.first
-            exchange.count(source, data)
-            await exchange.begin(answer.status, head, data)
+            await exchange.begin(answer.status, head, data, source=source)
             async for source, data in answer.body:
                 await exchange.write(source, data)
 
@@ -134,7 +135,7 @@ class Delivery:
         allowed = preflight_fields(headers, cors.allow_origins, cors.max_age)
         fields = [("Allow", ALLOW), self._date(), *allowed]
         own = SERVER if allowed else self._own_head(exchange)
-        await exchange.begin(204, render(fields) + own)
+        await exchange.begin(204, render(fields) + own, source=None)
 
     async def _refuse(self, exchange: Exchange, error: EdgecacheError) -> None:
         """A short answer that says what was wrong; ours and the origin's faults go to the log."""
@@ -155,11 +156,10 @@ class Delivery:
             text = json.dumps({"error": {"status": error.status, "message": error.message}})
         body = f"{text}\n".encode()
         sent = b"" if request.method == "HEAD" else body
-        exchange.unsourced = len(sent)
         fields = [("Content-Type", kind), *error_fields(error), self._date()]
         exchange.cache_status = dict(fields).get("Cache-Status", "")
         head = render(fields) + length_line(len(body)) + self._own_head(exchange)
-        await exchange.begin(error.status, head, sent)
+        await exchange.begin(error.status, head, sent, source=None)
 
     def _own_head(self, exchange: Exchange) -> str:
         """What every answer carries. Rendered once where it does not depend on the request."""

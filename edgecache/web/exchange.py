@@ -18,6 +18,8 @@ from edgecache.store import Bytes
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
+# What nginx made the log's word for a client that left before its answer began.
+CLIENT_LEFT = 499
 # Up to this size, joining head and body costs less than writing two buffers.
 JOIN_LIMIT = 2**15
 
@@ -68,13 +70,19 @@ class Exchange:
         self.request = request
         self.route = "-"
         self.result = Result.ERROR
-        self.status = 0
+        self.status = CLIENT_LEFT
         self.cache_status = ""
         self.sent: dict[Source, int] = {}
         self.unsourced = 0  # body bytes of our own making
 
-    async def begin(self, status: int, head: str, *data: Bytes) -> None:
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._first_byte)
+
+    async def begin(self, status: int, head: str, *data: Bytes, source: Source | None) -> None:
         """The head, whose field lines are `head`, and the first bytes of the body.
+
+        `source` None: the body is of our own making.
 
         :raises ConnectionError: the client has left; TimeoutError: it takes nothing.
         """
@@ -89,16 +97,18 @@ class Exchange:
         else:
             transport.writelines((first, *data))
         self._first_byte = time.perf_counter()
+        count = sum(map(len, data))
+        if source is None:
+            self.unsourced += count
+        else:
+            self.sent[source] = self.sent.get(source, 0) + count
         await self._drained()
 
     async def write(self, source: Source, data: Bytes) -> None:
         """:raises ConnectionError: the client has left; TimeoutError: it takes nothing."""
         self._transport().write(data)
-        self.count(source, data)
-        await self._drained()
-
-    def count(self, source: Source, data: Bytes) -> None:
         self.sent[source] = self.sent.get(source, 0) + len(data)
+        await self._drained()
 
     def cut(self) -> None:
         """Ends the connection such that the client sees an incomplete body, not a short one."""

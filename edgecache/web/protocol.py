@@ -5,7 +5,9 @@ Rule of this module: whatever arrives that is not HTTP gets a short 4xx and one 
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import cast
 
@@ -23,6 +25,10 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # What may wait in a connection for its client. uvloop writes at the end of the loop's round: with
 # less room than a round's pieces need, each of them would wait for the one before.
 WRITE_BUFFER = 3 * 2**18
+# What may wait in the kernel beyond what is on its way: else megabytes of a video that nobody will
+# watch are bought from the origin to fill a send buffer.
+UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+UNSENT_LIMIT = 2**18
 # A body that a GET should not have is read this long, then the connection is closed.
 LINGER = 2.0
 
@@ -73,6 +79,10 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         # cast: uvloop's transports are not asyncio's by class.
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=WRITE_BUFFER)
+        connection = transport.get_extra_info("socket")
+        if UNSENT_OPTION is not None and connection is not None:
+            with suppress(OSError):  # the client has left already
+                connection.setsockopt(socket.IPPROTO_TCP, UNSENT_OPTION, UNSENT_LIMIT)
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
@@ -125,7 +135,9 @@ class Connection(web.RequestHandler):
         """What the parser refused, or a handler let through; never a traceback to the client."""
         if status < 500:
             self._metrics.bad_requests.inc()
-            log.info("bad request client=%s reason=%.200r", request.remote, message or str(exc))
+            # The first line: the others quote what came, which may hold a token.
+            reason = (message or str(exc)).partition("\n")[0]
+            log.info("bad request client=%s reason=%.200r", request.remote, reason)
         else:
             log.error("request failed client=%s error=%r", request.remote, exc, exc_info=exc)
         if request.writer.output_size > 0:
