@@ -16,7 +16,8 @@ from edgecache.core.ranges import slice_span
 from edgecache.tasks import Tasks
 
 # A reader slower than a slice in this time gives the origin's connection back, and asks anew later.
-PAUSE_LIMIT = 10.0
+# Short, because connections are few and each holds half a megabyte that waits for the reader.
+PAUSE_LIMIT = 2.0
 # How long a fill that came with an answer waits for its first reader, who may have left already.
 FIRST_READER_LIMIT = 1.0
 # What a reader is handed at a time: enough to amortise a write, little for a client that stalls.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from edgecache.core.errors import ClientError, EdgecacheError
+from edgecache.core.errors import ClientError, EdgecacheError, VersionChanged
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Reason
 from edgecache.core.ranges import RangeSpec
@@ -65,7 +65,8 @@ class Origins:
         except EdgecacheError as error:
             if error.forward_status:
                 code_class = f"{error.forward_status // 100}xx"
-            self._note(key.origin, failed=not isinstance(error, ClientError))
+            # Missing, out of range, replaced: answers of an origin that is well.
+            self._note(key.origin, failed=not isinstance(error, ClientError | VersionChanged))
             raise
         finally:
             self._metrics.origin_requests.labels("get", code_class).inc()

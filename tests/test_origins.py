@@ -16,6 +16,7 @@ from edgecache.core.errors import (
     UpstreamDenied,
     UpstreamError,
     UpstreamTimeout,
+    VersionChanged,
 )
 from edgecache.core.index import Route
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta, Reason
@@ -145,6 +146,7 @@ def answered(status: int, make: Callable[[str], EdgecacheError] = UpstreamError)
         (NotModified({}, 0, 0), "3xx", False),
         (answered(404, NotFound), "4xx", False),
         (answered(416, lambda _: RangeNotSatisfiable(6)), "4xx", False),
+        (answered(412, VersionChanged), "4xx", False),
         (answered(403, UpstreamDenied), "4xx", True),
         (answered(500), "5xx", True),
         (answered(503, UpstreamBusy), "5xx", True),

@@ -1,11 +1,14 @@
 """Bytes of one version, from the store and from fills: what they cost and when they come."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from itertools import pairwise
 
 import pytest
 
 from edgecache import stream
+from edgecache.core.model import Source
+from edgecache.request import ObjectRequest
 from tests import serving
 from tests.pattern import Pattern
 from tests.reading import (
@@ -21,6 +24,8 @@ from tests.reading import (
     until,
 )
 from tests.serving import PATIENCE, SLICE, Serve, Site
+from tests.stack import KEY as STACK_KEY
+from tests.stack import ROUTE, SIZE, Stack
 
 serve = serving.serve
 
@@ -119,6 +124,38 @@ async def test_the_bytes_of_a_revalidation_are_used(site: Site) -> None:
     (request,) = site.origin.requests
     assert (request.range, request.status) == (span(1), 206)
     assert request.header("if-none-match")
+
+
+async def test_a_revalidation_does_not_ask_for_what_is_on_its_way(site: Site) -> None:
+    """The object becomes stale while a fill of it is held."""
+    data = put(site, 4)
+    site.origin.quirks.ignore_conditionals = True
+    gate = site.origin.hold(KEY, after=SLICE + 10)
+    async with download(site, TARGET, {"Range": span(0, 4)}) as watching:
+        assert await watching.read(SLICE + 10) == data.read(0, SLICE + 10)
+        site.clock.advance(1e6)
+        async with download(site, TARGET, {"Range": span(1)}) as joined:
+            assert await joined.read(10) == data.read(SLICE, SLICE + 10)
+            gate.release()
+            assert await joined.rest() == data.read(SLICE + 10, 2 * SLICE)
+        assert await watching.rest() == data.read(SLICE + 10)
+    assert site.origin.asked(KEY) == [span(0, 4), "bytes=0-0"]
+
+
+async def test_a_reader_served_from_the_store_moves_its_fill_on() -> None:
+    """Else the origin would idle while the reader takes what is stored already."""
+    stack = Stack()
+    headers = {"Range": f"bytes=0-{3 * SIZE - 1}"}
+    request = ObjectRequest(method="GET", key=STACK_KEY, route=ROUTE, headers=headers)
+    answer = await stack.engine.answer(request)
+    assert answer.body is not None
+    async with aclosing(answer.body) as body:
+        await until(lambda: stack.store.slices == 2)
+        async for source, _ in body:
+            if source is Source.CACHE:
+                break
+        await until(lambda: stack.store.slices == 3)
+    await stack.at_rest()
 
 
 # When the bytes come

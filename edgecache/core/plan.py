@@ -3,6 +3,7 @@ only; what is on disk is the engine's to know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from edgecache.core.conditions import Outcome, evaluate, range_applies
 from edgecache.core.media_types import content_type
@@ -89,3 +90,5 @@ def opening_range(method: str, headers: Mapping[str, str], key: str, sizes: RunS
                 return IntRange(start, start + sizes.first(key) - 1)
             end = last - last % sizes.slice_size + sizes.slice_size
             return IntRange(start, min(end, start + sizes.max_run) - 1)
+        case _ as never:
+            assert_never(never)
