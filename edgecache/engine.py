@@ -1,6 +1,7 @@
 """The story of a GET: look up, plan, stream. Rule: no aiohttp, no botocore, no diskcache here."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from edgecache.catalog import Catalog
@@ -118,8 +119,9 @@ class Engine:
     ) -> AsyncGenerator[Piece, None]:
         for span in plan.spans:
             yield Source.CACHE, part_head(boundary, stored.content_type, span, stored.meta.length)
-            async for piece in self._streams.pieces(stored, request.route, span):
-                yield piece
+            async with aclosing(self._streams.pieces(stored, request.route, span)) as pieces:
+                async for piece in pieces:
+                    yield piece
         yield Source.CACHE, parts_end(boundary)
 
 

@@ -39,7 +39,6 @@ def unsent(site: Site) -> list[int]:
 
 
 async def test_a_client_that_leaves_costs_the_slice_in_flight(site: Site) -> None:
-    """And at most the next one, where its end is seen only by a write that fails."""
     put(site, 8)
     middle, border = (site.origin.hold(KEY, after=at) for at in (SLICE + 10, 3 * SLICE))
     async with download(site, TARGET, {"Range": span(0, 4)}) as got:
@@ -52,8 +51,9 @@ async def test_a_client_that_leaves_costs_the_slice_in_flight(site: Site) -> Non
     border.release()
     (request,) = site.origin.requests
     assert (request.range, request.aborted) == (span(0, 4), True)
-    assert request.sent in (2 * SLICE, 3 * SLICE)
-    assert await site.metric("cache_slices") <= 3
+    assert request.sent in (2 * SLICE, 3 * SLICE)  # what the sockets hold was not asked to stop
+    assert await site.metric("origin_body_bytes_total") < 3 * SLICE
+    assert await site.metric("cache_slices") == 2
     assert await site.metric("fills_total", end="abandoned") == 1
 
 
