@@ -1,6 +1,6 @@
 """The story of a GET: look up, plan, stream. Rule: no aiohttp, no botocore, no diskcache here."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from edgecache.core.answer import answer_fields, body_length, hit_head
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import UpstreamError, VersionChanged
 from edgecache.core.index import StoredResponse
-from edgecache.core.model import Forward, Result, Source
+from edgecache.core.model import Forward, ObjectKey, Result, Source
 from edgecache.core.plan import Plan, plan_answer
 from edgecache.core.ranges import part_head, parts_end
 from edgecache.lookup import Looked, Lookup
@@ -41,12 +41,12 @@ class Engine:
         self._metrics = metrics
         self._token = token
 
-    def hit(self, request: ObjectRequest) -> Hit | None:
-        """The answer if it is fresh and in memory whole; None: `answer` finds one."""
-        stored = self._catalog.hit(request.key)
-        if stored is None or request.method != "GET":
+    def hit(self, key: ObjectKey, headers: Mapping[str, str]) -> Hit | None:
+        """The answer to a GET if it is fresh and in memory whole; None: `answer` finds one."""
+        stored = self._catalog.hit(key)
+        if stored is None:
             return None
-        plan = plan_answer("GET", request.headers, stored.meta)
+        plan = plan_answer("GET", headers, stored.meta)
         if plan.status == 304:
             data: Sequence[Bytes] | None = ()
         elif len(plan.spans) == 1:

@@ -35,12 +35,15 @@ ALLOWED = {
     # The wiring (web.app) is the one place that names concrete classes.
     "web": "",
     "web.app": "catalog engine fill lookup origins passthrough store store.disk stream upstream "
-    f"web.accesslog web.admin web.delivery web.exchange web.protocol web.routing {VALUES}",
+    "web.accesslog web.admin web.delivery web.exchange web.fast web.own_head web.protocol "
+    f"web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
-    "web.delivery": "config engine metrics request web.exchange web.routing",
+    "web.protocol": "config metrics web.fast",
+    "web.fast": "engine metrics web.exchange web.own_head web.routing",
+    "web.delivery": "config engine metrics request web.exchange web.own_head web.routing",
     "web.exchange": "store",
-    "web.protocol": "config metrics",
+    "web.own_head": "",
     "web.routing": "config",
     # The story of a request
     "engine": "catalog lookup metrics passthrough request store stream",

@@ -49,15 +49,18 @@ def render(fields: Iterable[tuple[str, str]]) -> str:
 def hit_head(stored: StoredResponse, plan: Plan, *, age: float) -> tuple[str, str]:
     """(field lines, Cache-Status) of a hit with at most one span: as `answer_fields`, but cheap."""
     status = f"edgecache; hit; ttl={int(stored.lifetime - age)}"
-    match plan.spans:
-        case (span,):
-            length = stored.meta.length
-            head = f"{stored.head}Content-Length: {len(span)}\r\n"
-            if plan.status == 206:
-                head += f"Content-Range: {format_content_range(span, length)}\r\n"
-        case _:
-            head = render(answer_fields(stored, plan, ""))
-    return f"{head}Age: {int(age)}\r\nCache-Status: {status}\r\n", status
+    if not plan.spans:
+        head, length = render(answer_fields(stored, plan, "")), ""
+    else:
+        (span,) = plan.spans
+        head, length = stored.head, length_line(len(span))
+        if plan.status == 206:
+            head += f"Content-Range: {format_content_range(span, stored.meta.length)}\r\n"
+    return f"{head}Age: {int(age)}\r\nCache-Status: {status}\r\n{length}", status
+
+
+def length_line(length: int | None) -> str:
+    return "" if length is None else f"Content-Length: {length}\r\n"
 
 
 def body_length(stored: StoredResponse, plan: Plan, boundary: str) -> int | None:

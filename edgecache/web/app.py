@@ -26,6 +26,8 @@ from edgecache.upstream import S3Upstream
 from edgecache.web.accesslog import LineWriter
 from edgecache.web.admin import Admin
 from edgecache.web.delivery import Delivery
+from edgecache.web.fast import FastPath
+from edgecache.web.own_head import OwnHead
 from edgecache.web.protocol import HttpServer, require_c_parser
 from edgecache.web.routing import Router
 
@@ -59,7 +61,7 @@ class Server:
             raise
 
     async def _start(self) -> None:
-        config, metrics, clock = self.config, self.metrics, self._clock
+        config, metrics = self.config, self.metrics
         store = self._given_store or DiskStore(
             config.cache.dir,
             limit=config.cache.size,
@@ -70,44 +72,12 @@ class Server:
         self._stack.push_async_callback(store.close)
         self._stack.push_async_callback(self.tasks.close)
         upstreams = {
-            name: S3Upstream(origin, config.fetch, clock=clock)
+            name: S3Upstream(origin, config.fetch, clock=self._clock)
             for name, origin in config.origins.items()
         }
         origins = Origins(upstreams, metrics)
         self._stack.push_async_callback(origins.close)
-        catalog = Catalog(
-            store, self.tasks, metrics, clock=clock, slice_size=config.cache.slice_size
-        )
-        fills = FillTable(self.tasks, on_end=lambda end: metrics.fills.labels(end).inc())
-        metrics.fills_active.set_function(lambda: len(fills))
-        sizes = RunSizes(
-            slice_size=config.cache.slice_size,
-            first_run=config.fetch.first_run,
-            image_run=config.fetch.image_run,
-            max_run=config.fetch.max_run,
-        )
-        streams = Streams(store, fills, origins, catalog, sizes, self.tasks)
-        lookup = Lookup(
-            catalog, origins, streams, self.tasks, negative_ttl=config.freshness.negative_ttl
-        )
-        engine = Engine(
-            catalog,
-            lookup,
-            streams,
-            Passthrough(lookup),
-            metrics,
-            token=lambda: secrets.token_hex(16),
-        )
-        writer = await self._open_access_log()
-        delivery = Delivery(
-            engine,
-            Router(config),
-            metrics,
-            cors=config.cors,
-            write_timeout=config.listen.write_timeout,
-            clock=clock,
-            record=recorder(config.log.access, writer) if writer else None,
-        )
+        self._public = await self._public_server(self._engine(store, origins))
         self.admin = Admin(
             metrics,
             store,
@@ -115,8 +85,50 @@ class Server:
             cache_dir=config.cache.dir,
             token=config.admin.token.get_secret_value(),
         )
-        self._public = HttpServer(delivery.handle, config.listen, metrics)
         await self._listen()
+
+    def _engine(self, store: SliceStore, origins: Origins) -> Engine:
+        config, metrics, tasks = self.config, self.metrics, self.tasks
+        size = config.cache.slice_size
+        catalog = Catalog(store, tasks, metrics, clock=self._clock, slice_size=size)
+        fills = FillTable(tasks, on_end=lambda end: metrics.fills.labels(end).inc())
+        metrics.fills_active.set_function(lambda: len(fills))
+        sizes = RunSizes(
+            slice_size=size,
+            first_run=config.fetch.first_run,
+            image_run=config.fetch.image_run,
+            max_run=config.fetch.max_run,
+        )
+        streams = Streams(store, fills, origins, catalog, sizes, tasks)
+        lookup = Lookup(
+            catalog, origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
+        )
+        return Engine(
+            catalog,
+            lookup,
+            streams,
+            Passthrough(lookup),
+            metrics,
+            token=lambda: secrets.token_hex(16),
+        )
+
+    async def _public_server(self, engine: Engine) -> HttpServer:
+        config, metrics, clock = self.config, self.metrics, self._clock
+        writer = await self._open_access_log()
+        record = recorder(config.log.access, writer) if writer else None
+        router, own_head = Router(config), OwnHead(config.cors.allow_origins)
+        delivery = Delivery(
+            engine,
+            router,
+            metrics,
+            cors=config.cors,
+            own_head=own_head,
+            write_timeout=config.listen.write_timeout,
+            clock=clock,
+            record=record,
+        )
+        fast = FastPath(engine, router, metrics, own_head=own_head, clock=clock, record=record)
+        return HttpServer(delivery.handle, config.listen, metrics, fast)
 
     async def _open_access_log(self) -> LineWriter | None:
         if self.config.log.access == "off":

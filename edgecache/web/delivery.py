@@ -3,7 +3,6 @@ an answer that can't be ended as it began is cut, never ended short."""
 
 import json
 import logging
-import re
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -11,9 +10,9 @@ from aiohttp import web
 
 from edgecache.config import Cors
 from edgecache.core.accesslog import AccessEntry
-from edgecache.core.answer import render
+from edgecache.core.answer import length_line, render
 from edgecache.core.cache_status import CacheStatus, format_cache_status
-from edgecache.core.cors import preflight_fields, response_fields
+from edgecache.core.cors import preflight_fields
 from edgecache.core.errors import (
     BadTarget,
     EdgecacheError,
@@ -23,12 +22,13 @@ from edgecache.core.errors import (
     UpstreamBusy,
     UpstreamError,
 )
-from edgecache.core.model import Forward, Result, Source
+from edgecache.core.model import Forward, Result
 from edgecache.core.validators import format_http_date
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
 from edgecache.request import ObjectRequest
-from edgecache.web.exchange import Exchange, Written
+from edgecache.web.exchange import HOST, Exchange, Written
+from edgecache.web.own_head import SERVER, OwnHead
 from edgecache.web.routing import Router
 
 log = logging.getLogger("edgecache.delivery")
@@ -37,9 +37,6 @@ ALLOW = "GET, HEAD, OPTIONS"
 # The only methods that get a label of their own in the metrics.
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VERSIONS = frozenset({(1, 0), (1, 1)})
-# RFC 9110 §7.2, RFC 3986 §3.2.2; empty where the target has no authority.
-HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
-SERVER = "Server: edgecache\r\n"
 
 
 class Delivery:
@@ -50,6 +47,7 @@ class Delivery:
         metrics: Metrics,
         *,
         cors: Cors,
+        own_head: OwnHead,
         write_timeout: float,
         clock: Callable[[], float],
         record: Callable[[AccessEntry], None] | None,
@@ -61,9 +59,7 @@ class Delivery:
         self._write_timeout = write_timeout
         self._clock = clock
         self._record = record
-        self._open_head: str | None = None
-        if "*" in cors.allow_origins:
-            self._open_head = SERVER + render(response_fields(None, cors.allow_origins))
+        self._own_head = own_head
 
     async def handle(self, request: web.BaseRequest) -> Written:
         exchange = Exchange(request, self._write_timeout)
@@ -110,16 +106,10 @@ class Delivery:
         key, route = self._router.resolve(request.raw_path)
         exchange.route = route.label
         wanted = ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
-        if (hit := self._engine.hit(wanted)) is not None:
-            exchange.result = Result.HIT
-            exchange.cache_status = hit.cache_status
-            head = hit.head + self._own_head(exchange)
-            await exchange.begin(hit.status, head, *hit.data, source=Source.CACHE)
-            return
         answer = await self._engine.answer(wanted)
         exchange.result = answer.result
         exchange.cache_status = answer.cache_status
-        head = render(answer.fields) + length_line(answer.length) + self._own_head(exchange)
+        head = render(answer.fields) + length_line(answer.length) + self._own_lines(exchange)
         if answer.body is None or answer.first is None:
             await exchange.begin(answer.status, head, source=None)
             return
@@ -134,7 +124,7 @@ class Delivery:
         headers, cors = exchange.request.headers, self._cors
         allowed = preflight_fields(headers, cors.allow_origins, cors.max_age)
         fields = [("Allow", ALLOW), self._date(), *allowed]
-        own = SERVER if allowed else self._own_head(exchange)
+        own = SERVER if allowed else self._own_lines(exchange)
         await exchange.begin(204, render(fields) + own, source=None)
 
     async def _refuse(self, exchange: Exchange, error: EdgecacheError) -> None:
@@ -158,15 +148,11 @@ class Delivery:
         sent = b"" if request.method == "HEAD" else body
         fields = [("Content-Type", kind), *error_fields(error), self._date()]
         exchange.cache_status = dict(fields).get("Cache-Status", "")
-        head = render(fields) + length_line(len(body)) + self._own_head(exchange)
+        head = render(fields) + length_line(len(body)) + self._own_lines(exchange)
         await exchange.begin(error.status, head, sent, source=None)
 
-    def _own_head(self, exchange: Exchange) -> str:
-        """What every answer carries. Rendered once where it does not depend on the request."""
-        if self._open_head is not None:
-            return self._open_head
-        origin = exchange.request.headers.get("Origin")
-        return SERVER + render(response_fields(origin, self._cors.allow_origins))
+    def _own_lines(self, exchange: Exchange) -> str:
+        return self._own_head.lines(exchange.request.headers.get("Origin"))
 
     def _date(self) -> tuple[str, str]:
         return ("Date", format_http_date(self._clock()))
@@ -186,10 +172,6 @@ class Delivery:
             self._metrics.gave(exchange.route, source, count)
         if self._record is not None:
             self._record(exchange.entry(self._clock()))
-
-
-def length_line(length: int | None) -> str:
-    return "" if length is None else f"Content-Length: {length}\r\n"
 
 
 def target(request: web.BaseRequest) -> str:

@@ -5,7 +5,9 @@ falls behind. aiohttp's own response objects cost more than all the rest of a hi
 """
 
 import asyncio
+import re
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from aiohttp import web
@@ -22,6 +24,22 @@ STATUS_LINES = {
 CLIENT_LEFT = 499
 # Up to this size, joining head and body costs less than writing two buffers.
 JOIN_LIMIT = 2**15
+
+
+# RFC 9110 §7.2, RFC 3986 §3.2.2; empty where the target has no authority.
+HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
+
+
+def send(transport: asyncio.WriteTransport, head: str, data: Sequence[Bytes]) -> int:
+    """The head and the first bytes of the body in one write; how many of those there are."""
+    # surrogateescape: a field value keeps the origin's bytes, as aiohttp decoded them.
+    first = head.encode("utf-8", "surrogateescape")
+    count = sum(map(len, data))
+    if count <= JOIN_LIMIT:
+        transport.write(b"".join((first, *data)))
+    else:
+        transport.writelines((first, *data))
+    return count
 
 
 class Written(web.StreamResponse):
@@ -86,18 +104,12 @@ class Exchange:
 
         :raises ConnectionError: the client has left; TimeoutError: it takes nothing.
         """
-        head = f"{STATUS_LINES[status]}{head}{self._connection()}\r\n"
-        # surrogateescape: a field value keeps the origin's bytes, as aiohttp decoded them.
-        first = head.encode("utf-8", "surrogateescape")
         transport = self._transport()
         self.status = status
-        self.request.writer.output_size += len(first)  # aiohttp's sign that an answer has begun
-        if sum(map(len, data)) <= JOIN_LIMIT:
-            transport.write(b"".join((first, *data)))
-        else:
-            transport.writelines((first, *data))
+        self.request.writer.output_size += 1  # aiohttp's sign that an answer has begun
+        head = f"{STATUS_LINES[status]}{head}{self._connection()}\r\n"
+        count = send(transport, head, data)
         self._first_byte = time.perf_counter()
-        count = sum(map(len, data))
         if source is None:
             self.unsourced += count
         else:

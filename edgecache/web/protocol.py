@@ -13,10 +13,13 @@ from typing import cast
 
 import aiohttp.http_parser
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from edgecache.config import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
+from edgecache.web.fast import FastPath
 
 log = logging.getLogger("edgecache.http")
 
@@ -60,9 +63,11 @@ def bare_answer(status: HTTPStatus, *fields: str) -> bytes:
 class Connection(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_head_timer", "_limits", "_metrics")
+    __slots__ = ("_client", "_fast", "_head_timer", "_limits", "_metrics")
 
-    def __init__(self, server: "HttpServer", limits: Listen, metrics: Metrics) -> None:
+    def __init__(
+        self, server: "HttpServer", limits: Listen, metrics: Metrics, fast: FastPath | None = None
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -73,10 +78,14 @@ class Connection(web.RequestHandler):
         )
         self._limits = limits
         self._metrics = metrics
+        self._fast = fast
+        self._client = "-"
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if peer := transport.get_extra_info("peername"):
+            self._client = str(peer[0])
         # cast: uvloop's transports are not asyncio's by class.
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=WRITE_BUFFER)
         connection = transport.get_extra_info("socket")
@@ -86,13 +95,47 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
+        waiter, self._waiter = self._waiter, None  # not to be woken for what is answered here
         super().data_received(data)
+        self._waiter = waiter
+        if waiter is not None and not waiter.done() and self._messages:
+            self._answer_or_wake(waiter)
         if self._request_count != before:
             self._stop_head_timer()
         elif self._head_timer is None and self._is_idle():
             self._head_timer = self._loop.call_later(
                 self._limits.header_timeout, self._head_is_late
             )
+
+    def _answer_or_wake(self, waiter: asyncio.Future[None]) -> None:
+        """Answers the request that came, with aiohttp none the wiser, or lets it have it."""
+        message, payload = self._messages[0]
+        transport = self.transport
+        if (
+            len(self._messages) > 1
+            or payload is not EMPTY_PAYLOAD
+            or not isinstance(message, RawRequestMessage)
+            or transport is None
+            or transport.is_closing()
+            or self._close
+            or self._force_close
+            or self.writing_paused
+            or self._fast is None
+            or not self._fast.answer(message, transport, self._client)
+        ):
+            waiter.set_result(None)
+            return
+        self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if transport.get_write_buffer_size() > WRITE_BUFFER:  # and no handler waits for the client
+            self._loop.call_later(self._limits.write_timeout, self._client_is_slow)
+
+    def _client_is_slow(self) -> None:
+        if self.writing_paused and self._is_idle() and self.transport is not None:
+            log.info("answer cut client=%s reason=the client does not read", self._client)
+            self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
@@ -120,8 +163,7 @@ class Connection(web.RequestHandler):
         self._head_timer = None
         if self.transport is not None and self._is_idle():
             self._metrics.bad_requests.inc()
-            client = self.transport.get_extra_info("peername", "-")[0]
-            log.info("request head not complete in time client=%s", client)
+            log.info("request head not complete in time client=%s", self._client)
             self.transport.write(bare_answer(HTTPStatus.REQUEST_TIMEOUT))
             self.force_close()
 
@@ -160,16 +202,19 @@ class Refusal(asyncio.Protocol):
 class HttpServer(web.Server):
     """The low-level server: one handler for every request, no routing, no Application."""
 
-    def __init__(self, handler: Handler, limits: Listen, metrics: Metrics) -> None:
+    def __init__(
+        self, handler: Handler, limits: Listen, metrics: Metrics, fast: FastPath | None = None
+    ) -> None:
         # Cancelled, a handler notices at once that its client has left, not at its next write: no
         # slice more is bought. What others share runs in tasks of its own.
         super().__init__(handler, handler_cancellation=True)
         self._limits = limits
         self._metrics = metrics
+        self._fast = fast
         metrics.connections.set_function(lambda: len(self._connections))
 
     def __call__(self) -> web.RequestHandler:
         if len(self._connections) >= self._limits.max_connections:
             self._metrics.connections_refused.inc()
             return Refusal()  # type: ignore[return-value]  # the loop only wants a protocol
-        return Connection(self, self._limits, self._metrics)
+        return Connection(self, self._limits, self._metrics, self._fast)
