@@ -15,9 +15,9 @@ from prometheus_client.core import CounterMetricFamily
 
 from edgecache import __version__
 from edgecache.config import Costs
-from edgecache.core.model import FillStatus, Reason, Removal, Result, Source
+from edgecache.core.model import FillStatus, Reason, Removal
+from edgecache.tally import SECONDS, Tally
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 GB = 1e9
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
@@ -29,13 +29,13 @@ class Dollars:
     the origin's bytes and this host's egress remain.
     """
 
-    def __init__(self, costs: Costs, client_bytes: Counter, origin_bytes: Counter) -> None:
+    def __init__(self, costs: Costs, tally: Tally, origin_bytes: Counter) -> None:
         self._costs = costs
-        self._client_bytes = client_bytes
+        self._tally = tally
         self._origin_bytes = origin_bytes
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        client, origin = total(self._client_bytes), total(self._origin_bytes)
+        client, origin = self._tally.given, total(self._origin_bytes)
         avoided = CounterMetricFamily(
             "edgecache_cost_avoided_dollars", "What client bytes would have cost", labels=["path"]
         )
@@ -60,44 +60,32 @@ def total(counter: Counter) -> float:
 
 
 class Metrics:
-    """One registry a process. Label children of the hot path are looked up once and kept."""
+    """One registry a process. `tally` has what every request counts."""
 
     def __init__(self, costs: Costs, routes: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._served: dict[tuple[str, int, str, Result], Counter] = {}
-        self._timed: dict[tuple[str, Result], tuple[Histogram, Histogram]] = {}
-        self._given: dict[tuple[str, Source], Counter] = {}
+        self.tally = Tally()
+        self.registry.register(self.tally)
+        self.served, self.gave = self.tally.served, self.tally.gave
         self._describe_clients()
         self._describe_origin(costs)
         self._describe_cache()
         self._start_families(routes)
 
     def _describe_clients(self) -> None:
-        self._requests = self._counter(
-            "http_requests", "Client requests", ("method", "code", "route", "result")
-        )
-        self._duration = self._histogram(
-            "http_request_duration_seconds", "Request to last byte", ("route", "result")
-        )
-        self._first_byte = self._histogram(
-            "http_time_to_first_byte_seconds", "Request to first byte", ("route", "result")
-        )
         self.in_flight = self._gauge("http_requests_in_flight", "Requests being answered")
         self.connections = self._gauge("http_connections", "Open client connections")
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections over listen.max_connections"
         )
         self.bad_requests = self._counter("http_bad_requests", "Requests that are not HTTP")
-        self._client_bytes = self._counter(
-            "client_body_bytes", "Body bytes given to clients", ("route", "source")
-        )
 
     def _describe_origin(self, costs: Costs) -> None:
         self._origin_bytes = self._counter(
             "origin_body_bytes", "Body bytes bought from the origin", ("route", "reason")
         )
-        self.registry.register(Dollars(costs, self._client_bytes, self._origin_bytes))
+        self.registry.register(Dollars(costs, self.tally, self._origin_bytes))
         self.origin_requests = self._counter(
             "origin_requests", "Requests to the origin, failed ones included", ("op", "code_class")
         )
@@ -145,8 +133,7 @@ class Metrics:
     def _start_families(self, routes: Sequence[str]) -> None:
         """Series that are there from the start: rates see their first event."""
         for route in routes:
-            for source in Source:
-                self._client_bytes.labels(route, source)
+            self.tally.start(route)
             for why in Reason:
                 self._origin_bytes.labels(route, why)
         for end in FillStatus:
@@ -155,32 +142,6 @@ class Metrics:
         for reason in Removal:
             self.evictions.labels(reason)
             self.evicted_bytes.labels(reason)
-
-    def served(
-        self, method: str, status: int, route: str, result: Result, seconds: float, first: float
-    ) -> None:
-        """One client request, ended."""
-        requests = self._served.get((method, status, route, result))
-        if requests is None:
-            requests = self._requests.labels(method, str(status), route, result)
-            self._served[method, status, route, result] = requests
-        requests.inc()
-        timed = self._timed.get((route, result))
-        if timed is None:
-            timed = (
-                self._duration.labels(route, result),
-                self._first_byte.labels(route, result),
-            )
-            self._timed[route, result] = timed
-        timed[0].observe(seconds)
-        timed[1].observe(first)
-
-    def gave(self, route: str, source: Source, count: int) -> None:
-        """`count` body bytes to a client."""
-        given = self._given.get((route, source))
-        if given is None:
-            given = self._given[route, source] = self._client_bytes.labels(route, source)
-        given.inc(count)
 
     def bought(self, route: str, reason: Reason, count: int) -> None:
         """`count` body bytes from the origin."""

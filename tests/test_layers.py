@@ -68,7 +68,8 @@ ALLOWED = {
     "store.meta_format": "",
     "store": "",
     # Values
-    "metrics": "config",
+    "metrics": "config tally",
+    "tally": "",
     "tasks": "",
     "memory": "",
     "config": "config_file",
@@ -108,7 +109,7 @@ OWNERS = {
     "diskcache": "store.rows store.index",
     "sqlite3": "store.rows store.index",
     "xxhash": "store.slice_format store.meta_format",
-    "prometheus_client": "metrics",
+    "prometheus_client": "metrics tally",
     "pydantic": "config demo.settings",
     "pydantic_settings": "config demo.settings",
     "yaml": "config_file",

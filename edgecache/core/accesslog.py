@@ -88,12 +88,11 @@ def _escaped(entry: AccessEntry) -> dict[str, str]:
         "user_agent": entry.user_agent,
         "request_id": entry.request_id,
     }
-    return {
-        name: text
-        if len(text) <= LIMITS[name] and PLAIN.fullmatch(text)
-        else _made_safe(name, text)
-        for name, text in texts.items()
-    }
+    if PLAIN.fullmatch("".join(texts.values())) and all(
+        len(text) <= limit for text, limit in zip(texts.values(), LIMITS.values(), strict=True)
+    ):
+        return texts
+    return {name: _made_safe(name, text) for name, text in texts.items()}
 
 
 def _made_safe(name: str, text: str) -> str:

@@ -3,6 +3,7 @@ only; what is on disk is the engine's to know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
 from edgecache.core.conditions import Outcome, evaluate, range_applies
@@ -26,10 +27,11 @@ def plan_answer(method: str, headers: Mapping[str, str], meta: ObjectMeta) -> Pl
         return Plan(304)
     if outcome is Outcome.PRECONDITION_FAILED:
         return Plan(412)
-    whole = Plan(200, (ByteSpan(0, meta.length),))
-    if method != "GET":
+    whole = whole_plan(meta.length)
+    wanted = headers.get("Range")
+    if method != "GET" or wanted is None:
         return whole
-    specs = parse_range(headers.get("Range"))
+    specs = parse_range(wanted)
     if specs is None or not range_applies(
         headers.get("If-Range"),
         etag=meta.etag,
@@ -43,6 +45,11 @@ def plan_answer(method: str, headers: Mapping[str, str], meta: ObjectMeta) -> Pl
     if not all(spans):  # an empty span (a suffix of an empty object) has no Content-Range
         return whole
     return Plan(206, spans)
+
+
+@lru_cache(maxsize=1024)
+def whole_plan(length: int) -> Plan:
+    return Plan(200, (ByteSpan(0, length),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
