@@ -24,6 +24,7 @@ ELSEWHERE = {
     "web/app": CONFORMANCE,
     "web/delivery": CONFORMANCE,
     "web/exchange": CONFORMANCE,
+    "web/own_head": CONFORMANCE,
 }
 
 
