@@ -141,6 +141,7 @@ class S3Upstream:
         self._fetch = fetch
         self._clock = clock
         self._signer = signer(origin)
+        self._signed(self.url_of("warm"))  # botocore's first signature takes 10 ms, at start now
         self._session = aiohttp.ClientSession(
             connector=Connector(limit=fetch.connections, ttl_dns_cache=60),
             cookie_jar=aiohttp.DummyCookieJar(),
