@@ -59,7 +59,7 @@ ALLOWED = {
     "store.disk": "store store.files store.folder store.open_slice store.rows store.writer",
     "store.memory": "store",
     "store.writer": "store.folder tasks",
-    "store.open_slice": "store.files",
+    "store.open_slice": "store store.files",
     "store.folder": "store.files store.index store.slice_format",
     "store.index": "store.meta_format store.rows",
     "store.files": "store.slice_format",
