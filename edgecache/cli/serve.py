@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from edgecache.core.errors import ConfigError, EdgecacheError, StoreError
 from edgecache.memory import freeze_modules, keep_freed_memory
 
 log = logging.getLogger("edgecache.serve")
+
+# Enough for listen.max_connections and all open slices; some containers allow a billion.
+MOST_DESCRIPTORS = 2**16
 
 
 def serve(
@@ -60,6 +64,14 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def raise_descriptor_limit() -> None:
+    """Soft to hard: open slices and connections need many, and only select() minds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 async def until_stopped(settings: Config) -> None:
     # Imported here, so that a wrong config is told before a second of imports.
     from edgecache.web.app import start
@@ -69,6 +81,7 @@ async def until_stopped(settings: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     keep_freed_memory()
+    raise_descriptor_limit()
     server = await start(settings)
     freeze_modules()
     log.info("serving url=%s admin=%s", server.url, server.admin_url)

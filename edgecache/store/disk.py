@@ -14,7 +14,7 @@ from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
 from edgecache.store import Bytes
 from edgecache.store.files import OpenedFile, WrongSlice, slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
-from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
+from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices, Room
 from edgecache.store.rows import RowRefused
 from edgecache.store.writer import StoreWriter
 
@@ -22,7 +22,7 @@ log = logging.getLogger("edgecache.store")
 
 # Stored responses without a slice, at most; fewer in a small cache.
 SPARE_METAS = 10_000
-OPEN_SLICES = 512
+OPEN_SLICES = 4096
 # How often more is evicted for one slice, where what went before is still being read.
 ROUNDS = 4
 READERS = 4
@@ -53,7 +53,7 @@ class DiskStore:
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
         self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
         self._open = OpenSlices(most_open())
-        self._nowait = NoWait()
+        self._nowait, self._room = NoWait(), Room()
         self._index_reader = ThreadPoolExecutor(1, "edgecache-index")
         self._readers = ThreadPoolExecutor(READERS, "edgecache-reader")
 
@@ -136,7 +136,9 @@ class DiskStore:
         del self._opening[key]
         match opening.exception():
             case None:
-                opened = DiskSlice(opening.result(), nowait=self._nowait, threads=self._readers)
+                opened = DiskSlice(
+                    opening.result(), nowait=self._nowait, threads=self._readers, room=self._room
+                )
                 if self.has(key) and not self._closed:  # else its last holder is this function
                     opened.on_failure = partial(self._remove, key)
                     self._open.keep(key, opened)

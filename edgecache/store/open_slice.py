@@ -22,9 +22,10 @@ from edgecache.store.files import OpenedFile
 NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 
 
-# Slices up to this size stay in memory while they are open: with the most that are open at once, 32
-# MiB. A hit on one is then no system call but the write.
+# Slices up to this size stay in memory while they are open, as long as there is room: a hit on one
+# is then no system call but the write.
 SMALL = 2**16
+ROOM = 32 * 2**20
 
 
 class NoWait:
@@ -34,6 +35,13 @@ class NoWait:
         self.works = bool(NOWAIT)
 
 
+class Room:
+    """What small slices may still take of memory, all together."""
+
+    def __init__(self, left: int = ROOM) -> None:
+        self.left = left
+
+
 class DiskSlice:
     __slots__ = (
         "__weakref__",
@@ -41,13 +49,16 @@ class DiskSlice:
         "_data",
         "_fd",
         "_nowait",
+        "_room",
         "_threads",
         "length",
         "on_close",
         "on_failure",
     )
 
-    def __init__(self, file: OpenedFile, *, nowait: NoWait, threads: Executor) -> None:
+    def __init__(
+        self, file: OpenedFile, *, nowait: NoWait, threads: Executor, room: Room | None = None
+    ) -> None:
         self.length = file.length
         self.on_close: Callable[[], None] | None = None
         self.on_failure: Callable[[], None] | None = None
@@ -55,12 +66,14 @@ class DiskSlice:
         self._fd = file.fd
         self._base = file.base
         self._nowait = nowait
+        self._room = room or Room()
         self._threads = threads
 
     def read_nowait(self, start: int, stop: int) -> Bytes | None:
         if self._data is None:
             data = self._read_cached(start, stop)
-            if data is not None and len(data) == self.length <= SMALL:
+            if data is not None and len(data) == self.length <= min(SMALL, self._room.left):
+                self._room.left -= self.length
                 self._data = bytes(data)
             return data
         return self._data if start == 0 and stop == self.length else self._data[start:stop]
@@ -104,6 +117,8 @@ class DiskSlice:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def __del__(self) -> None:
+        if self._data is not None:
+            self._room.left += self.length
         os.close(self._fd)
         if self.on_close is not None:
             self.on_close()

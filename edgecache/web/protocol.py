@@ -25,13 +25,13 @@ log = logging.getLogger("edgecache.http")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-# What may wait in a connection for its client. uvloop writes at the end of the loop's round: with
-# less room than a round's pieces need, each of them would wait for the one before.
-WRITE_BUFFER = 3 * 2**18
+# What may wait in a connection before its handler does. More would pin whole slices' buffers for
+# each slow client.
+WRITE_BUFFER = 2**18
 # What may wait in the kernel beyond what is on its way: else megabytes of a video that nobody will
 # watch are bought from the origin to fill a send buffer.
 UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-UNSENT_LIMIT = 2**18
+UNSENT_LIMIT = 2**20
 # A body that a GET should not have is read this long, then the connection is closed.
 LINGER = 2.0
 

@@ -9,7 +9,7 @@ import pytest
 from edgecache.core.errors import StoreError
 from edgecache.core.model import SliceKey
 from edgecache.store.files import OpenedFile
-from edgecache.store.open_slice import NOWAIT, SMALL, DiskSlice, NoWait, OpenSlices
+from edgecache.store.open_slice import NOWAIT, SMALL, DiskSlice, NoWait, OpenSlices, Room
 
 HEADER = b"header"
 DATA = bytes(range(256)) * 1024
@@ -91,6 +91,25 @@ def test_a_small_slice_is_read_from_the_disk_once(
     for _ in range(2):
         assert large.read_nowait(0, SMALL + 1) == DATA[: SMALL + 1]
     assert reads == [base + 3, base, base, base]
+
+
+@needs_nowait
+def test_small_slices_share_a_room_and_give_it_back(
+    file: Path, threads: ThreadPoolExecutor
+) -> None:
+    room = Room(left=SMALL + 1)
+
+    def make() -> DiskSlice:
+        opened = OpenedFile(os.open(file, os.O_RDONLY), len(HEADER), SMALL)
+        return DiskSlice(opened, nowait=NoWait(), threads=threads, room=room)
+
+    first, second = make(), make()
+    assert first.read_nowait(0, SMALL) == second.read_nowait(0, SMALL) == DATA[:SMALL]
+    assert room.left == 1
+    del second
+    assert room.left == 1
+    del first
+    assert room.left == SMALL + 1
 
 
 @needs_nowait
