@@ -129,13 +129,24 @@ class Connection(web.RequestHandler):
         if self._parser is not None:
             self._parser.message_consumed()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if transport.get_write_buffer_size() > WRITE_BUFFER:  # and no handler waits for the client
-            self._loop.call_later(self._limits.write_timeout, self._client_is_slow)
+        waiting = transport.get_write_buffer_size()
+        if waiting > WRITE_BUFFER:  # and no handler waits for the client
+            self._watch(self._request_count, waiting)
 
-    def _client_is_slow(self) -> None:
-        if self.writing_paused and self._is_idle() and self.transport is not None:
+    def _watch(self, request: int, waiting: int) -> None:
+        self._loop.call_later(self._limits.write_timeout, self._look_again, request, waiting)
+
+    def _look_again(self, request: int, waiting: int) -> None:
+        """Cuts a client that took nothing of its last answer in all that time."""
+        transport = self.transport
+        if transport is None or self._request_count != request or not self.writing_paused:
+            return
+        left = transport.get_write_buffer_size()
+        if left < waiting:
+            self._watch(request, left)
+        else:
             log.info("answer cut client=%s reason=the client does not read", self._client)
-            self.transport.abort()
+            transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
