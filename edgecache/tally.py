@@ -79,7 +79,7 @@ class Tally:
         requests = CounterMetricFamily(
             "edgecache_http_requests",
             "Client requests",
-            labels=["method", "code", "route", "result"],
+            labels=REQUEST_LABELS,
         )
         for (method, status, route, result), count in self._requests.items():
             requests.add_metric([method, str(status), route, result], count)
