@@ -13,6 +13,7 @@ from edgecache.core.index import (
 )
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta
 from edgecache.core.ranges import slices_of
+from edgecache.generations import Generations
 from edgecache.metrics import Metrics
 from edgecache.store import SliceStore
 from edgecache.tasks import Tasks
@@ -25,10 +26,12 @@ class Catalog:
         tasks: Tasks,
         metrics: Metrics,
         *,
+        generations: Generations,
         clock: Callable[[], float],
         slice_size: int,
     ) -> None:
         self.clock = clock
+        self._generations = generations
         self._index = Index()
         self._store = store
         self._tasks = tasks
@@ -62,8 +65,13 @@ class Catalog:
         if isinstance(known, StoredResponse) and known.version != stored.version:
             self._supersede(known, "revalidate")
         self._index.put(meta.key, stored)
-        self._tasks.spawn(self._store.save_meta(meta), name="save-meta")
+        settle = self._generations.begin(meta.key)
+        self._tasks.spawn(self._save_meta(meta, settle), name="save-meta")
         return stored
+
+    async def _save_meta(self, meta: ObjectMeta, settle: Callable[[], None]) -> None:
+        if await self._store.save_meta(meta):
+            settle()
 
     def missing(self, key: ObjectKey, lifetime: float) -> None:
         self._drop(key)
@@ -85,12 +93,14 @@ class Catalog:
         if isinstance(known, StoredResponse):
             self._supersede(known, "slice")
             self._leaving.add(key)
-            self._tasks.spawn(self._remove_meta(key), name="remove-meta")
+            settle = self._generations.begin(key)
+            self._tasks.spawn(self._remove_meta(key, settle), name="remove-meta")
         self._index.forget(key)
 
-    async def _remove_meta(self, key: ObjectKey) -> None:
+    async def _remove_meta(self, key: ObjectKey, settle: Callable[[], None]) -> None:
         try:
-            await self._store.remove_meta(key)
+            if await self._store.remove_meta(key):
+                settle()
         finally:
             self._leaving.discard(key)
 

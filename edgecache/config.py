@@ -146,6 +146,8 @@ class Cache(Section):
     dir: Path = Path("cache")
     size: Size = Field(default=10 * 2**30, gt=0)
     slice_size: Size = Field(default=2**20, ge=64 * 2**10, le=16 * 2**20, validate_default=True)
+    hot_size: Size = 32 * 2**20
+    hot_object: Size = Field(default=64 * 2**10, le=2**20)
 
     @field_validator("slice_size")
     @classmethod

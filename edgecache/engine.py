@@ -56,7 +56,7 @@ class Engine:
         if data is None:
             return None
         head, status = hit_head(stored, plan, age=stored.age(self._catalog.clock()))
-        return Hit(plan.status, head, status, data)
+        return Hit(plan.status, head, status, data, stored)
 
     async def answer(self, request: ObjectRequest) -> Answer:
         """:raises EdgecacheError: with the status to give instead."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edgecache.core.index import Route
+from edgecache.core.index import Route, StoredResponse
 from edgecache.core.model import ObjectKey, Result, Source
 from edgecache.store import Bytes
 
@@ -28,6 +28,7 @@ class Hit(NamedTuple):
     head: str
     cache_status: str
     data: Sequence[Bytes]
+    stored: StoredResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,8 +132,8 @@ def gauge(site: Site, name: str) -> float:
 
 
 def is_idle(site: Site) -> bool:
-    """Nothing runs: no request, no fill, no task (the access log's is off), no origin answer."""
-    if len(site.server.tasks) or site.origin.active:
+    """Nothing runs: no request, no fill, no task but those that last, no origin answer."""
+    if len(site.server.tasks) > site.resting or site.origin.active:
         return False
     return not any(
         gauge(site, name) for name in ("http_requests_in_flight", "fills_active", "origin_inflight")

@@ -157,11 +157,11 @@ class Site:
         self.clock = clock
         self._make_server = make_server
         self._log = log
-        self._resting = 0
+        self.resting = 0
 
     async def start(self) -> None:
         await self.server.start()
-        self._resting = len(self.server.tasks)  # what runs as long as the server does
+        self.resting = len(self.server.tasks)  # what runs as long as the server does
 
     async def restart(self) -> None:
         """A new server on what the old one has stored."""
@@ -200,7 +200,7 @@ class Site:
 
     async def idle(self) -> None:
         """Wait until nothing is fetched or stored any more."""
-        await until(lambda: len(self.server.tasks) <= self._resting)
+        await until(lambda: len(self.server.tasks) <= self.resting)
         await self.origin.settled()
 
     async def admin(self, method: str, target: str, headers: Fields = ()) -> Reply:

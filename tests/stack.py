@@ -18,6 +18,7 @@ from edgecache.core.ranges import RangeSpec, select
 from edgecache.core.reply import Found, NotModified
 from edgecache.engine import Engine
 from edgecache.fill import FillTable
+from edgecache.generations import Generations
 from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
@@ -157,7 +158,14 @@ class Stack:
         self.store = TurningStore()
         self.upstream = TurningUpstream(self.clock)
         origins = Origins({"volume": self.upstream}, self.metrics)
-        catalog = Catalog(self.store, self.tasks, self.metrics, clock=self.clock, slice_size=SIZE)
+        catalog = Catalog(
+            self.store,
+            self.tasks,
+            self.metrics,
+            generations=Generations(),
+            clock=self.clock,
+            slice_size=SIZE,
+        )
         self.fills = FillTable(self.tasks, on_end=lambda _: None)
         sizes = RunSizes(slice_size=SIZE, first_run=2 * SIZE, image_run=SIZE, max_run=3 * SIZE)
         streams = Streams(self.store, self.fills, origins, catalog, sizes, self.tasks)

@@ -34,13 +34,15 @@ ALLOWED = {
     "demo.stats": "",
     # The wiring (web.app) is the one place that names concrete classes.
     "web": "",
-    "web.app": "catalog engine fill lookup origins passthrough store store.disk stream upstream "
-    "web.accesslog web.admin web.delivery web.exchange web.fast web.own_head web.protocol "
+    "web.app": "catalog engine fill generations lookup origins passthrough store store.disk stream "
+    "upstream "
+    "web.accesslog web.admin web.delivery web.exchange web.fast web.hot web.own_head web.protocol "
     f"web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
     "web.protocol": "config metrics web.fast",
-    "web.fast": "engine metrics web.exchange web.own_head web.routing",
+    "web.fast": "engine metrics store web.exchange web.hot web.own_head web.routing",
+    "web.hot": "generations web.exchange web.own_head",
     "web.delivery": "config engine metrics request web.exchange web.own_head web.routing",
     "web.exchange": "store",
     "web.own_head": "",
@@ -52,7 +54,7 @@ ALLOWED = {
     "stream": "catalog fill origins request store tasks upstream",
     "request": "store",
     "origins": "metrics upstream",
-    "catalog": "metrics store tasks",
+    "catalog": "generations metrics store tasks",
     # Adapters: none knows another's side
     "upstream": "config",
     "fill": "tasks",
@@ -68,6 +70,7 @@ ALLOWED = {
     "store.meta_format": "",
     "store": "",
     # Values
+    "generations": "",
     "metrics": "config tally",
     "tally": "",
     "tasks": "",

@@ -161,9 +161,9 @@ class SlowRows(MemoryStore):
         super().__init__()
         self.removed = asyncio.Event()
 
-    async def remove_meta(self, key: ObjectKey) -> None:
+    async def remove_meta(self, key: ObjectKey) -> bool:
         await self.removed.wait()
-        await super().remove_meta(key)
+        return await super().remove_meta(key)
 
 
 @pytest.mark.parametrize("serve", ["memory"], indirect=True)

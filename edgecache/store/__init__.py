@@ -40,6 +40,9 @@ class SliceStore(Protocol):
     def opened(self, key: SliceKey) -> OpenSlice | None:
         """The slice if it is open already; counts as a use. None says nothing: `open` it."""
 
+    def used(self, key: SliceKey, count: int) -> None:
+        """A slice was used so often without its being asked for here."""
+
     async def open(self, key: SliceKey, meta: ObjectMeta) -> OpenSlice | None:
         """The slice, verified against `meta`, or None: a miss. What is wrong is removed."""
 
@@ -48,9 +51,11 @@ class SliceStore(Protocol):
 
     async def load_meta(self, key: ObjectKey) -> ObjectMeta | None: ...
 
-    async def save_meta(self, meta: ObjectMeta) -> bool: ...
+    async def save_meta(self, meta: ObjectMeta) -> bool:
+        """True once it is what `load_meta` gives, also to other processes."""
 
-    async def remove_meta(self, key: ObjectKey) -> None: ...
+    async def remove_meta(self, key: ObjectKey) -> bool:
+        """True once it is gone."""
 
     def supersede(self, version: str, slices: range) -> None:
         """`version` was replaced at the origin: its slices are evicted first."""

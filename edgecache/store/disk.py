@@ -14,7 +14,7 @@ from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
 from edgecache.store import Bytes
 from edgecache.store.files import OpenedFile, WrongSlice, slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
-from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices, Room
+from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
 from edgecache.store.rows import RowRefused
 from edgecache.store.writer import StoreWriter
 
@@ -53,7 +53,7 @@ class DiskStore:
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
         self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
         self._open = OpenSlices(most_open())
-        self._nowait, self._room = NoWait(), Room()
+        self._nowait = NoWait()
         self._index_reader = ThreadPoolExecutor(1, "edgecache-index")
         self._readers = ThreadPoolExecutor(READERS, "edgecache-reader")
 
@@ -115,6 +115,9 @@ class DiskStore:
             self._ledger.access(key)
         return found
 
+    def used(self, key: SliceKey, count: int) -> None:
+        self._ledger.access(key)
+
     async def open(self, key: SliceKey, meta: ObjectMeta) -> DiskSlice | None:
         if (found := self.opened(key)) is not None:
             return found
@@ -136,9 +139,7 @@ class DiskStore:
         del self._opening[key]
         match opening.exception():
             case None:
-                opened = DiskSlice(
-                    opening.result(), nowait=self._nowait, threads=self._readers, room=self._room
-                )
+                opened = DiskSlice(opening.result(), nowait=self._nowait, threads=self._readers)
                 if self.has(key) and not self._closed:  # else its last holder is this function
                     opened.on_failure = partial(self._remove, key)
                     self._open.keep(key, opened)
@@ -247,9 +248,12 @@ class DiskStore:
         await asyncio.wait([saving])
         return saving.exception() is None and saving.result()
 
-    async def remove_meta(self, key: ObjectKey) -> None:
-        if self._usable:
-            await asyncio.wait([self._writer.change(self._folder.remove_meta, key)])
+    async def remove_meta(self, key: ObjectKey) -> bool:
+        if not self._usable:
+            return False
+        removing = self._writer.change(self._folder.remove_meta, key)
+        await asyncio.wait([removing])
+        return removing.exception() is None
 
     def _forget_metas(self) -> None:
         if versions := self._ledger.emptied():

@@ -54,6 +54,9 @@ class MemoryStore:
         self._policy.access(key)
         return MemorySlice(self._data[key], self)
 
+    def used(self, key: SliceKey, count: int) -> None:
+        self._policy.access(key)
+
     async def open(self, key: SliceKey, meta: ObjectMeta) -> MemorySlice | None:
         if key not in self._data:
             return None
@@ -93,8 +96,9 @@ class MemoryStore:
         self._metas[meta.key] = meta
         return True
 
-    async def remove_meta(self, key: ObjectKey) -> None:
+    async def remove_meta(self, key: ObjectKey) -> bool:
         self._metas.pop(key, None)
+        return True
 
     def supersede(self, version: str, slices: range) -> None:
         self._superseded.add(version)

@@ -22,12 +22,6 @@ from edgecache.store.files import OpenedFile
 NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 
 
-# Slices up to this size stay in memory while they are open, as long as there is room: a hit on one
-# is then no system call but the write.
-SMALL = 2**16
-ROOM = 32 * 2**20
-
-
 class NoWait:
     """Whether reads without waiting work on this file system; found out once, by trying."""
 
@@ -35,50 +29,28 @@ class NoWait:
         self.works = bool(NOWAIT)
 
 
-class Room:
-    """What small slices may still take of memory, all together."""
-
-    def __init__(self, left: int = ROOM) -> None:
-        self.left = left
-
-
 class DiskSlice:
     __slots__ = (
         "__weakref__",
         "_base",
-        "_data",
         "_fd",
         "_nowait",
-        "_room",
         "_threads",
         "length",
         "on_close",
         "on_failure",
     )
 
-    def __init__(
-        self, file: OpenedFile, *, nowait: NoWait, threads: Executor, room: Room | None = None
-    ) -> None:
+    def __init__(self, file: OpenedFile, *, nowait: NoWait, threads: Executor) -> None:
         self.length = file.length
         self.on_close: Callable[[], None] | None = None
         self.on_failure: Callable[[], None] | None = None
-        self._data: bytes | None = None  # of a small slice, once it was read whole
         self._fd = file.fd
         self._base = file.base
         self._nowait = nowait
-        self._room = room or Room()
         self._threads = threads
 
     def read_nowait(self, start: int, stop: int) -> Bytes | None:
-        if self._data is None:
-            data = self._read_cached(start, stop)
-            if data is not None and len(data) == self.length <= min(SMALL, self._room.left):
-                self._room.left -= self.length
-                self._data = bytes(data)
-            return data
-        return self._data if start == 0 and stop == self.length else self._data[start:stop]
-
-    def _read_cached(self, start: int, stop: int) -> bytearray | None:
         if not self._nowait.works:
             return None
         # A fresh buffer costs a third more than a used one, but the transport may keep it.
@@ -117,8 +89,6 @@ class DiskSlice:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def __del__(self) -> None:
-        if self._data is not None:
-            self._room.left += self.length
         os.close(self._fd)
         if self.on_close is not None:
             self.on_close()

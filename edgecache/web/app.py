@@ -1,5 +1,6 @@
 """The wiring: the one place where concrete classes are named, and the order of start and end."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from edgecache.catalog import Catalog
 from edgecache.config import Config
 from edgecache.core.accesslog import AccessEntry, format_combined, format_json
 from edgecache.core.errors import ConfigError
+from edgecache.core.model import SliceKey
 from edgecache.core.plan import RunSizes
 from edgecache.engine import Engine
 from edgecache.fill import FillTable
+from edgecache.generations import Generations
 from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
@@ -27,9 +30,12 @@ from edgecache.web.accesslog import LineWriter
 from edgecache.web.admin import Admin
 from edgecache.web.delivery import Delivery
 from edgecache.web.fast import FastPath
+from edgecache.web.hot import HotTable
 from edgecache.web.own_head import OwnHead
 from edgecache.web.protocol import HttpServer, require_c_parser
 from edgecache.web.routing import Router
+
+TELL_EVERY = 1.0
 
 
 class Server:
@@ -49,6 +55,7 @@ class Server:
         self.admin_url = ""
         self.metrics = Metrics(config.costs, [route.path for route in config.routes])
         self.tasks = Tasks()
+        self.generations = Generations()
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
@@ -62,7 +69,7 @@ class Server:
 
     async def _start(self) -> None:
         config, metrics = self.config, self.metrics
-        store = self._given_store or DiskStore(
+        store = self.store = self._given_store or DiskStore(
             config.cache.dir,
             limit=config.cache.size,
             slice_size=config.cache.slice_size,
@@ -77,7 +84,7 @@ class Server:
         }
         origins = Origins(upstreams, metrics)
         self._stack.push_async_callback(origins.close)
-        self._public = await self._public_server(self._engine(store, origins))
+        self._public = await self._public_server(self._engine(store, origins), store)
         self.admin = Admin(
             metrics,
             store,
@@ -90,7 +97,14 @@ class Server:
     def _engine(self, store: SliceStore, origins: Origins) -> Engine:
         config, metrics, tasks = self.config, self.metrics, self.tasks
         size = config.cache.slice_size
-        catalog = Catalog(store, tasks, metrics, clock=self._clock, slice_size=size)
+        catalog = Catalog(
+            store,
+            tasks,
+            metrics,
+            generations=self.generations,
+            clock=self._clock,
+            slice_size=size,
+        )
         fills = FillTable(tasks, on_end=lambda end: metrics.fills.labels(end).inc())
         metrics.fills_active.set_function(lambda: len(fills))
         sizes = RunSizes(
@@ -112,7 +126,7 @@ class Server:
             token=lambda: secrets.token_hex(16),
         )
 
-    async def _public_server(self, engine: Engine) -> HttpServer:
+    async def _public_server(self, engine: Engine, store: SliceStore) -> HttpServer:
         config, metrics, clock = self.config, self.metrics, self._clock
         writer = await self._open_access_log()
         record = recorder(config.log.access, writer) if writer else None
@@ -127,8 +141,24 @@ class Server:
             clock=clock,
             record=record,
         )
-        fast = FastPath(engine, router, metrics, own_head=own_head, clock=clock, record=record)
+        hot = HotTable(
+            self.generations,
+            own_head,
+            limit=config.cache.hot_size,
+            largest_body=config.cache.hot_object,
+        )
+        self.tasks.spawn(self._tell_uses(hot, store), name="tell-uses")
+        fast = FastPath(
+            engine, router, metrics, hot=hot, own_head=own_head, clock=clock, record=record
+        )
         return HttpServer(delivery.handle, config.listen, metrics, fast)
+
+    async def _tell_uses(self, hot: HotTable, store: SliceStore) -> None:
+        """Hot objects count as used, a second later."""
+        while True:
+            await asyncio.sleep(TELL_EVERY)
+            for stored, count in hot.uses():
+                store.used(SliceKey(stored.version, 0), count)
 
     async def _open_access_log(self) -> LineWriter | None:
         if self.config.log.access == "off":

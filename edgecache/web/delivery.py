@@ -27,7 +27,7 @@ from edgecache.core.validators import format_http_date
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
 from edgecache.request import ObjectRequest
-from edgecache.web.exchange import HOST, Exchange, Written
+from edgecache.web.exchange import Exchange, Written, is_host
 from edgecache.web.own_head import SERVER, OwnHead
 from edgecache.web.routing import Router
 
@@ -101,7 +101,7 @@ class Delivery:
         request = exchange.request
         if request.version not in VERSIONS:  # the parser also lets 0.9 and 2.0 pass
             raise BadTarget("only HTTP/1.1 and HTTP/1.0 are spoken here")
-        if not HOST.fullmatch(request.headers.get("Host", "")):  # none: the parser has refused it
+        if not is_host(request.headers.get("Host", "")):  # none: the parser has refused it
             raise BadTarget("the Host field is malformed")  # RFC 9112 §3.2
         key, route = self._router.resolve(request.raw_path)
         exchange.route = route.label

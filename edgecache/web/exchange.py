@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp import web
@@ -28,6 +29,12 @@ JOIN_LIMIT = 2**15
 
 # RFC 9110 §7.2, RFC 3986 §3.2.2; empty where the target has no authority.
 HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
+
+
+@lru_cache(maxsize=256)
+def is_host(text: str) -> bool:
+    """Whether that is a Host field's value."""
+    return HOST.fullmatch(text) is not None
 
 
 def send(transport: asyncio.WriteTransport, head: str, data: Sequence[Bytes]) -> int:

@@ -6,19 +6,32 @@ would have been the same, byte for byte.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from aiohttp import HttpVersion11
+from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from edgecache.core.accesslog import AccessEntry
 from edgecache.core.errors import EdgecacheError
-from edgecache.core.model import Result, Source
+from edgecache.core.model import ObjectKey, Result, Source
+from edgecache.core.plan import plan_answer
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
-from edgecache.web.exchange import HOST, STATUS_LINES, send
+from edgecache.store import Bytes
+from edgecache.web.exchange import STATUS_LINES, is_host, send
+from edgecache.web.hot import HotObject, HotTable
 from edgecache.web.own_head import OwnHead
 from edgecache.web.routing import Router
+
+Headers = CIMultiDictProxy[str]
+
+
+class Sent(NamedTuple):
+    status: int
+    length: int  # of the body
+    cache_status: str
 
 
 class FastPath:
@@ -28,6 +41,7 @@ class FastPath:
         router: Router,
         metrics: Metrics,
         *,
+        hot: HotTable,
         own_head: OwnHead,
         clock: Callable[[], float],
         record: Callable[[AccessEntry], None] | None,
@@ -35,6 +49,7 @@ class FastPath:
         self._engine = engine
         self._router = router
         self._metrics = metrics
+        self._hot = hot
         self._own_head = own_head
         self._clock = clock
         self._record = record
@@ -50,39 +65,90 @@ class FastPath:
             or message.version != HttpVersion11
             or message.should_close
             or message.upgrade
-            or not HOST.fullmatch(headers.get("Host", ""))
+            or not is_host(headers.get(hdrs.HOST, ""))
         ):
             return False
         try:
             key, route = self._router.resolve(message.path)
         except EdgecacheError:
             return False
-        hit = self._engine.hit(key, headers)
-        if hit is None:
+        now = self._clock()
+        hot = self._hot.get(key)
+        sent = self._send_hot(hot, headers, transport, now) if hot is not None else None
+        if sent is None and (sent := self._send_hit(key, headers, transport)) is None:
             return False
-        own = self._own_head.lines(headers.get("Origin"))
-        count = send(transport, f"{STATUS_LINES[hit.status]}{hit.head}{own}\r\n", hit.data)
         duration = time.perf_counter() - began
-        self._metrics.served("GET", hit.status, route.label, Result.HIT, duration, duration)
-        if count:
-            self._metrics.gave(route.label, Source.CACHE, count)
+        self._metrics.served("GET", sent.status, route.label, Result.HIT, duration, duration)
+        if sent.length:
+            self._metrics.gave(route.label, Source.CACHE, sent.length)
         if self._record is not None:
             self._record(
                 AccessEntry(
-                    self._clock(),
+                    now,
                     client,
                     "GET",
                     message.path,
-                    hit.status,
-                    count,
-                    headers.get("Range", ""),
+                    sent.status,
+                    sent.length,
+                    headers.get(hdrs.RANGE, ""),
                     duration,
                     duration,
-                    hit.cache_status,
+                    sent.cache_status,
                     Result.HIT,
-                    headers.get("Referer", ""),
-                    headers.get("User-Agent", ""),
+                    headers.get(hdrs.REFERER, ""),
+                    headers.get(hdrs.USER_AGENT, ""),
                     headers.get("X-Request-Id", ""),
                 )
             )
         return True
+
+    def _send_hot(
+        self, hot: HotObject, headers: Headers, transport: asyncio.WriteTransport, now: float
+    ) -> Sent | None:
+        """Answers with what was rendered before, if that is the answer."""
+        status = 200
+        if is_special(headers):
+            plan = plan_answer("GET", headers, hot.stored.meta)
+            status = plan.status
+        if status == 200:
+            if hot.body is None:
+                return None
+            self._hot.use(hot)
+        elif status != 304:
+            return None
+        rendered = hot.rendered(status, now, self._own_head.relevant(headers.get(hdrs.ORIGIN)))
+        if rendered is None:
+            return None
+        wire, cache_status = rendered
+        transport.write(wire)
+        return Sent(status, len(hot.body or b"") if status == 200 else 0, cache_status)
+
+    def _send_hit(
+        self, key: ObjectKey, headers: Headers, transport: asyncio.WriteTransport
+    ) -> Sent | None:
+        known = self._hot.generation(key)
+        hit = self._engine.hit(key, headers)
+        if hit is None:
+            return None
+        own = self._own_head.lines(headers.get(hdrs.ORIGIN))
+        count = send(transport, f"{STATUS_LINES[hit.status]}{hit.head}{own}\r\n", hit.data)
+        if hit.status == 200:
+            self._hot.add(hit.stored, known, body=lambda: joined(hit.data))
+        elif hit.status == 304:
+            self._hot.add(hit.stored, known)
+        return Sent(hit.status, count, hit.cache_status)
+
+
+def is_special(headers: Headers) -> bool:
+    """Whether the answer may be another than all of the object."""
+    return (
+        hdrs.RANGE in headers
+        or hdrs.IF_NONE_MATCH in headers
+        or hdrs.IF_MODIFIED_SINCE in headers
+        or hdrs.IF_MATCH in headers
+        or hdrs.IF_UNMODIFIED_SINCE in headers
+    )
+
+
+def joined(data: Sequence[Bytes]) -> bytes:
+    return b"".join(data)

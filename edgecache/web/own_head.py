@@ -20,5 +20,9 @@ class OwnHead:
     def lines(self, origin: str | None) -> str:
         return self._render(origin) if self._open is None else self._open
 
+    def relevant(self, origin: str | None) -> str | None:
+        """What of it the lines depend on."""
+        return origin if self._open is None else None
+
     def _render(self, origin: str | None) -> str:
         return SERVER + render(response_fields(origin, self._allow_origins))

@@ -36,7 +36,7 @@ def test_json_has_stable_names_in_a_stable_order() -> None:
     assert format_json(ENTRY) == (
         '{"time":"2024-08-06T12:00:00.250Z","client":"203.0.113.7","method":"GET",'
         '"path":"/outputs/a%20b.mp4","status":206,"bytes":1048576,"range":"bytes=0-1048575",'
-        '"duration":0.012346,"ttfb":0.001,'
+        '"duration":0.012346,"ttfb":0.001000,'
         '"cache_status":"edgecache; fwd=partial; detail=\\"3/5 slices\\"","result":"partial",'
         '"referer":"https://app.example.com/gallery","user_agent":"Mozilla/5.0 (X11; Linux)",'
         '"request_id":"0123456789abcdef"}'

@@ -9,7 +9,7 @@ import pytest
 from edgecache.core.errors import StoreError
 from edgecache.core.model import SliceKey
 from edgecache.store.files import OpenedFile
-from edgecache.store.open_slice import NOWAIT, SMALL, DiskSlice, NoWait, OpenSlices, Room
+from edgecache.store.open_slice import NOWAIT, DiskSlice, NoWait, OpenSlices
 
 HEADER = b"header"
 DATA = bytes(range(256)) * 1024
@@ -62,54 +62,6 @@ def test_what_memory_holds_is_read_at_once(
     opened: Callable[[], DiskSlice], start: int, stop: int
 ) -> None:
     assert opened().read_nowait(start, stop) == DATA[start:stop]
-
-
-@needs_nowait
-def test_a_small_slice_is_read_from_the_disk_once(
-    file: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads: list[int] = []
-    preadv = os.preadv
-
-    def counting(fd: int, buffers: list[bytearray], offset: int, flags: int) -> int:
-        reads.append(offset)
-        return preadv(fd, buffers, offset, flags)
-
-    monkeypatch.setattr(os, "preadv", counting)
-    base = len(HEADER)
-    small = DiskSlice(
-        OpenedFile(os.open(file, os.O_RDONLY), base, SMALL), nowait=NoWait(), threads=threads
-    )
-    assert small.read_nowait(3, 9) == DATA[3:9]  # a part does not bring the rest
-    assert small.read_nowait(0, SMALL) == DATA[:SMALL]
-    for start, stop in ((0, SMALL), (5, 5), (1000, SMALL), (0, 1)):
-        assert small.read_nowait(start, stop) == DATA[start:stop]
-    assert reads == [base + 3, base]
-    large = DiskSlice(
-        OpenedFile(os.open(file, os.O_RDONLY), base, SMALL + 1), nowait=NoWait(), threads=threads
-    )
-    for _ in range(2):
-        assert large.read_nowait(0, SMALL + 1) == DATA[: SMALL + 1]
-    assert reads == [base + 3, base, base, base]
-
-
-@needs_nowait
-def test_small_slices_share_a_room_and_give_it_back(
-    file: Path, threads: ThreadPoolExecutor
-) -> None:
-    room = Room(left=SMALL + 1)
-
-    def make() -> DiskSlice:
-        opened = OpenedFile(os.open(file, os.O_RDONLY), len(HEADER), SMALL)
-        return DiskSlice(opened, nowait=NoWait(), threads=threads, room=room)
-
-    first, second = make(), make()
-    assert first.read_nowait(0, SMALL) == second.read_nowait(0, SMALL) == DATA[:SMALL]
-    assert room.left == 1
-    del second
-    assert room.left == 1
-    del first
-    assert room.left == SMALL + 1
 
 
 @needs_nowait

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from edgecache.core.model import SliceKey
 from edgecache.web.fast import FastPath
 from tests import serving
 from tests.pattern import Pattern
@@ -33,8 +34,8 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return said
 
 
-async def warm(site: Site, **headers: str) -> None:
-    site.origin.put(KEY, BODY, etag="fast", headers=headers)
+async def warm(site: Site, body: Pattern = BODY, headers: Mapping[str, str] | None = None) -> None:
+    site.origin.put(KEY, body, etag="fast", headers=headers or {})
     for _ in range(2):  # the second one opens what the first one stored
         await site.get(f"/{KEY}")
         await site.idle()
@@ -44,9 +45,12 @@ async def warm(site: Site, **headers: str) -> None:
 async def raw(site: Site, headers: Mapping[str, str]) -> bytes:
     async with site.connect() as wire:
         await wire.send(serving.request_bytes("GET", f"/{KEY}", headers))
-        reply = await wire.reply()
-        head = "\r\n".join(f"{name}: {value}" for name, value in reply.headers.items())
-        return f"{reply.status}\r\n{head}\r\n\r\n".encode() + reply.body
+        return shown(await wire.reply())
+
+
+def shown(reply: serving.Reply) -> bytes:
+    head = "\r\n".join(f"{name}: {value}" for name, value in reply.headers.items())
+    return f"{reply.status}\r\n{head}\r\n\r\n".encode("utf-8", "surrogateescape") + reply.body
 
 
 def unmarked(answer: bytes) -> bytes:
@@ -82,7 +86,7 @@ async def test_both_paths_give_the_same_answer(
     origins: list[str],
 ) -> None:
     async with serve(cors={"allow_origins": origins}) as site:
-        await warm(site, **{"Content-Disposition": "inline", "Content-Language": "de"})
+        await warm(site, headers={"Content-Disposition": "inline", "Content-Language": "de"})
         answered.clear()
         first = await raw(site, headers)
         assert answered == [fast]
@@ -90,6 +94,76 @@ async def test_both_paths_give_the_same_answer(
         assert answered == [fast, False]
         assert unmarked(first) == unmarked(second.replace(b"Connection: close\r\n", b""))
         assert site.origin.requests == []
+
+
+SMALL = Pattern(900, seed=8)
+ASKED_OF_SMALL = [
+    pytest.param({}, 200, id="whole"),
+    pytest.param({"If-None-Match": ETAG}, 304, id="304"),
+    pytest.param({"If-None-Match": '"old"'}, 200, id="changed: whole"),
+    pytest.param({"If-Match": ETAG}, 200, id="If-Match holds"),
+    pytest.param({"If-Range": ETAG}, 200, id="If-Range without Range"),
+    pytest.param({"Origin": "https://app.example.com"}, 200, id="CORS"),
+    pytest.param({"Origin": "https://other.example.com"}, 200, id="CORS, not listed"),
+    pytest.param({"Range": "bytes=5-9"}, 206, id="a part"),
+    pytest.param({"Range": "bytes=5-9", "If-Range": '"old"'}, 200, id="If-Range fails"),
+    pytest.param({"Range": "lines=5-9"}, 200, id="another unit"),
+    pytest.param({"If-Match": '"old"'}, 412, id="412"),
+    pytest.param({"Range": "bytes=999-"}, 416, id="416"),
+]
+
+
+@pytest.mark.parametrize(("headers", "status"), ASKED_OF_SMALL)
+@pytest.mark.parametrize("origins", [["*"], ["https://app.example.com"]], ids=["any", "listed"])
+@pytest.mark.parametrize("body", [SMALL, Pattern(0)], ids=["small", "empty"])
+async def test_hot_answers_are_those_of_the_ordinary_path(
+    serve: Serve, headers: dict[str, str], status: int, origins: list[str], body: Pattern
+) -> None:
+    async with serve(cors={"allow_origins": origins}) as site:
+        await warm(site, body, {"Content-Disposition": "inline", "X-Odd": "caf\xe9"})
+        site.clock.advance(3.75)
+        async with site.connect() as wire:  # what is hot is so from the first hit on
+            hot = b""
+            for asked in ({}, {"If-None-Match": ETAG}, headers, headers):
+                await wire.send(serving.request_bytes("GET", f"/{KEY}", asked))
+                hot = shown(await wire.reply())
+        ordinary = await raw(site, {**headers, "Connection": "close"})
+        assert hot == ordinary.replace(b"Connection: close\r\n", b"")
+        assert site.origin.requests == []
+
+
+async def test_a_new_version_ends_what_is_hot(site: Site) -> None:
+    await warm(site, SMALL)
+    newer = Pattern(700, seed=9)
+    async with site.connect() as wire:
+        for _ in range(3):
+            await wire.send(serving.request_bytes("GET", f"/{KEY}"))
+            assert (await wire.reply()).body == SMALL.read(0, SMALL.length)
+        site.origin.put(KEY, newer, etag="newer")
+        site.clock.advance(3600.0)
+        for _ in range(3):
+            await wire.send(serving.request_bytes("GET", f"/{KEY}"))
+            assert (await wire.reply()).body == newer.read(0, newer.length)
+
+
+async def test_hot_objects_count_as_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecache.web.app.TELL_EVERY", 0.001)
+    async with serve() as site:
+        await warm(site, SMALL)
+        used: list[tuple[SliceKey, int]] = []
+        told = asyncio.Event()
+
+        def note(key: SliceKey, count: int) -> None:
+            used.append((key, count))
+            told.set()
+
+        monkeypatch.setattr(site.server.store, "used", note)
+        async with site.connect() as wire:
+            for _ in range(5):
+                await wire.send(serving.request_bytes("GET", f"/{KEY}"))
+                assert len((await wire.reply()).body) == SMALL.length
+        await asyncio.wait_for(told.wait(), 5)
+    assert {key.number for key, _ in used} == {0}
 
 
 async def test_both_paths_are_logged_and_counted_alike(serve: Serve, answered: list[bool]) -> None:
@@ -149,7 +223,7 @@ async def test_pipelined_requests_are_answered_in_their_order(
 
 
 async def test_age_advances_and_staleness_ends_it(site: Site, answered: list[bool]) -> None:
-    await warm(site, **{"Cache-Control": "max-age=100"})
+    await warm(site, headers={"Cache-Control": "max-age=100"})
     site.clock.advance(60)
     assert (await site.get(f"/{KEY}", {"Range": "bytes=0-0"})).headers["Age"] == "60"
     site.clock.advance(60)
