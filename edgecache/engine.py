@@ -1,22 +1,20 @@
 """The story of a GET: look up, plan, stream. Rule: no aiohttp, no botocore, no diskcache here."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import replace
 
+from edgecache.body import begun
 from edgecache.catalog import Catalog
-from edgecache.core.answer import answer_fields, body_length, hit_head
+from edgecache.core.answer import answer_fields, body_length
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import UpstreamError, VersionChanged
 from edgecache.core.index import StoredResponse
-from edgecache.core.model import Forward, ObjectKey, Result, Source
-from edgecache.core.plan import Plan, plan_answer
-from edgecache.core.ranges import part_head, parts_end
+from edgecache.core.model import Forward, Result
+from edgecache.core.plan import plan_answer
 from edgecache.lookup import Looked, Lookup
 from edgecache.metrics import Metrics
 from edgecache.passthrough import Passthrough
-from edgecache.request import Answer, Hit, ObjectRequest, Piece
-from edgecache.store import Bytes
+from edgecache.request import Answer, ObjectRequest
 from edgecache.stream import Streams
 
 # An object that is replaced faster than it is looked at this often can't be read.
@@ -40,23 +38,6 @@ class Engine:
         self._passthrough = passthrough
         self._metrics = metrics
         self._token = token
-
-    def hit(self, key: ObjectKey, headers: Mapping[str, str]) -> Hit | None:
-        """The answer to a GET if it is fresh and in memory whole; None: `answer` finds one."""
-        stored = self._catalog.hit(key)
-        if stored is None:
-            return None
-        plan = plan_answer("GET", headers, stored.meta)
-        if plan.status == 304:
-            data: Sequence[Bytes] | None = ()
-        elif len(plan.spans) == 1:
-            data = self._streams.at_hand(stored, plan.spans[0])
-        else:
-            return None
-        if data is None:
-            return None
-        head, status = hit_head(stored, plan, age=stored.age(self._catalog.clock()))
-        return Hit(plan.status, head, status, data, stored)
 
     async def answer(self, request: ObjectRequest) -> Answer:
         """:raises EdgecacheError: with the status to give instead."""
@@ -91,12 +72,12 @@ class Engine:
         fields += [("Age", str(int(age))), ("Cache-Status", cache_status)]
         first, body = None, None
         if needed:
-            body = self._body(request, stored, plan, boundary)
-            try:
-                first = await anext(body)
-            except BaseException:
-                await body.aclose()
-                raise
+            first, body = await begun(
+                stored,
+                plan,
+                boundary,
+                lambda span: self._streams.pieces(stored, request.route, span),
+            )
         return Answer(
             status=plan.status,
             fields=fields,
@@ -106,23 +87,6 @@ class Engine:
             first=first,
             body=body,
         )
-
-    def _body(
-        self, request: ObjectRequest, stored: StoredResponse, plan: Plan, boundary: str
-    ) -> AsyncGenerator[Piece, None]:
-        if boundary:
-            return self._parts(request, stored, plan, boundary)
-        return self._streams.pieces(stored, request.route, plan.spans[0])
-
-    async def _parts(
-        self, request: ObjectRequest, stored: StoredResponse, plan: Plan, boundary: str
-    ) -> AsyncGenerator[Piece, None]:
-        for span in plan.spans:
-            yield Source.CACHE, part_head(boundary, stored.content_type, span, stored.meta.length)
-            async with aclosing(self._streams.pieces(stored, request.route, span)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        yield Source.CACHE, parts_end(boundary)
 
 
 def judge(looked: Looked, absent: int, needed: int, *, ttl: int) -> tuple[CacheStatus, Result]:

@@ -8,7 +8,8 @@ from edgecache.core.index import Route, StoredResponse
 from edgecache.core.model import ObjectKey, Result, Source
 from edgecache.store import Bytes
 
-Piece = tuple[Source, Bytes]
+# No source: another process has counted these bytes.
+Piece = tuple[Source | None, Bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,6 @@ from edgecache.upstream import Body
 
 # A body this short is read to its end, so that the connection can be used again.
 DISCARD_LIMIT = 2**16
-# Slices that are given to a client at once: as many as an answer may hold in memory.
-MOST_AT_HAND = 2
 # How long a reader that jumps ahead in a running fill waits for it before it asks for itself.
 SEEK_PATIENCE = 0.25
 # Of how many slices `missing` speaks: no request is worth a second of the event loop's time.
@@ -117,24 +115,6 @@ class Streams:
 
         fill = Fill(stored.meta, numbers, self.sizes.slice_size)
         self._fills.start(fill, ask, self._store.put)
-
-    def at_hand(self, stored: StoredResponse, span: ByteSpan) -> list[Bytes] | None:
-        """`span` if it is short and its slices are open and in memory; None: `pieces` has it."""
-        size = self.sizes.slice_size
-        numbers = slices_of(span, size)
-        if len(numbers) > MOST_AT_HAND:
-            return None
-        data: list[Bytes] = []
-        for number in numbers:
-            opened = self._store.opened(SliceKey(stored.version, number))
-            if opened is None:
-                return None
-            base = number * size
-            piece = opened.read_nowait(max(span.start - base, 0), min(span.stop - base, size))
-            if piece is None:
-                return None
-            data.append(piece)
-        return data
 
     async def pieces(
         self, stored: StoredResponse, route: Route, span: ByteSpan

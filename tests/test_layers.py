@@ -34,21 +34,25 @@ ALLOWED = {
     "demo.stats": "",
     # The wiring (web.app) is the one place that names concrete classes.
     "web": "",
-    "web.app": "catalog engine fill generations lookup origins passthrough store store.disk stream "
-    "upstream "
+    "web.app": "catalog engine fill generations hits lookup origins passthrough store store.disk "
+    "stream upstream "
     "web.accesslog web.admin web.delivery web.exchange web.fast web.hot web.own_head web.protocol "
     f"web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
     "web.protocol": "config metrics web.fast",
-    "web.fast": "engine metrics store web.exchange web.hot web.own_head web.routing",
+    "web.fast": "hits metrics store web.exchange web.hot web.own_head web.routing",
     "web.hot": "generations web.exchange web.own_head",
     "web.delivery": "config engine metrics request web.exchange web.own_head web.routing",
     "web.exchange": "store",
     "web.own_head": "",
     "web.routing": "config",
     # The story of a request
-    "engine": "catalog lookup metrics passthrough request store stream",
+    "engine": "body catalog lookup metrics passthrough request stream",
+    "local": "body fill request shelf store store.reader",
+    "shelf": "generations store.reader",
+    "hits": "request store",
+    "body": "request",
     "passthrough": "fill lookup request upstream",
     "lookup": "catalog origins request stream tasks upstream",
     "stream": "catalog fill origins request store tasks upstream",
@@ -58,7 +62,11 @@ ALLOWED = {
     # Adapters: none knows another's side
     "upstream": "config",
     "fill": "tasks",
-    "store.disk": "store store.files store.folder store.open_slice store.rows store.writer",
+    "store.disk": "store store.files store.folder store.open_slice store.opening store.rows "
+    "store.writer",
+    "store.reader": "store.files store.open_slice store.opening store.row_reader",
+    "store.row_reader": "store.files store.index store.meta_format store.rows",
+    "store.opening": "store.files store.open_slice",
     "store.memory": "store",
     "store.writer": "store.folder tasks",
     "store.open_slice": "store store.files",
@@ -110,7 +118,7 @@ OWNERS = {
     "botocore": "upstream",
     "aiobotocore": "upstream",
     "diskcache": "store.rows store.index",
-    "sqlite3": "store.rows store.index",
+    "sqlite3": "store.rows store.row_reader store.index",
     "xxhash": "store.slice_format store.meta_format",
     "prometheus_client": "metrics tally",
     "pydantic": "config demo.settings",

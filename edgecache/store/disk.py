@@ -12,9 +12,10 @@ from edgecache.core.errors import StoreError
 from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
 from edgecache.store import Bytes
-from edgecache.store.files import OpenedFile, WrongSlice, slice_cost
+from edgecache.store.files import slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
-from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
+from edgecache.store.open_slice import DiskSlice, OpenSlices
+from edgecache.store.opening import Openings
 from edgecache.store.rows import RowRefused
 from edgecache.store.writer import StoreWriter
 
@@ -25,7 +26,6 @@ SPARE_METAS = 10_000
 OPEN_SLICES = 4096
 # How often more is evicted for one slice, where what went before is still being read.
 ROUNDS = 4
-READERS = 4
 
 
 class DiskStore:
@@ -51,11 +51,14 @@ class DiskStore:
         self._folder = SliceFolder(directory.absolute(), limit=limit, slice_size=slice_size)
         self._writer = StoreWriter(self._folder, is_slice=self._is_slice, attach=self._attach)
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
-        self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
         self._open = OpenSlices(most_open())
-        self._nowait = NoWait()
+        self._openings = Openings(
+            self._folder.files,
+            self._open,
+            is_wanted=lambda key: self.has(key) and not self._closed,
+            on_wrong=self._remove,
+        )
         self._index_reader = ThreadPoolExecutor(1, "edgecache-index")
-        self._readers = ThreadPoolExecutor(READERS, "edgecache-reader")
 
     def _is_slice(self, name: str) -> bool:
         key = self._folder.files.key(name)
@@ -95,13 +98,11 @@ class DiskStore:
             return
         self._closed = True
         self._open.clear()
-        if self._opening:
-            await asyncio.wait(self._opening.values())
+        await self._openings.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._index_reader, self._folder.index.close_reader)
         await self._writer.close()
         self._index_reader.shutdown(wait=False)
-        self._readers.shutdown(wait=False)
 
     @property
     def _usable(self) -> bool:
@@ -123,30 +124,8 @@ class DiskStore:
             return found
         if self._closed or not self.has(key):
             return None
-        if (held := self._open.held(key)) is not None:
-            self._open.keep(key, held)
-        else:
-            if (opening := self._opening.get(key)) is None:
-                opening = asyncio.get_running_loop().run_in_executor(
-                    self._readers, self._folder.files.open, key, meta
-                )
-                self._opening[key] = opening
-                opening.add_done_callback(partial(self._end_opening, key))
-            await asyncio.wait([opening])
+        await self._openings.open(key, meta)
         return self.opened(key)
-
-    def _end_opening(self, key: SliceKey, opening: asyncio.Future[OpenedFile]) -> None:
-        del self._opening[key]
-        match opening.exception():
-            case None:
-                opened = DiskSlice(opening.result(), nowait=self._nowait, threads=self._readers)
-                if self.has(key) and not self._closed:  # else its last holder is this function
-                    opened.on_failure = partial(self._remove, key)
-                    self._open.keep(key, opened)
-            case WrongSlice():
-                self._remove(key)
-            case error:
-                log.debug("slice not opened error=%s", error)
 
     def _remove(self, key: SliceKey) -> None:
         if self.has(key) and not self._closed:

@@ -71,6 +71,11 @@ class SliceFiles:
         """The file's path in the folder, and the key of its row."""
         return f"{self._tree}/{key.version[:2]}/{key.version}-{key.number}"
 
+    def name_range(self, version: str) -> tuple[str, str]:
+        """The names of the version's slices are from the first of these up to the second."""
+        start = f"{self._tree}/{version[:2]}/{version}"
+        return f"{start}-", f"{start}."  # the character after "-"
+
     def key(self, name: str) -> SliceKey | None:
         """The slice that has that name, or None: it is not the name of one."""
         found = NAME.fullmatch(name)

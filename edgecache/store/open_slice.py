@@ -50,6 +50,9 @@ class DiskSlice:
         self._nowait = nowait
         self._threads = threads
 
+    def fileno(self) -> int:
+        return self._fd
+
     def read_nowait(self, start: int, stop: int) -> Bytes | None:
         if not self._nowait.works:
             return None
@@ -118,6 +121,14 @@ class OpenSlices:
         self._kept[key] = self._held[key] = opened
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
+
+    def all(self) -> list[tuple[SliceKey, DiskSlice]]:
+        return list(self._kept.items())
+
+    def forget(self, key: SliceKey) -> None:
+        """For those to whom it is no matter who still reads it."""
+        self._kept.pop(key, None)
+        self._held.pop(key, None)
 
     def drop(self, key: SliceKey, size: int) -> bool:
         """The file goes. True: somebody reads it, until then its `size` counts as unlinked."""

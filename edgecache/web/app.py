@@ -17,6 +17,7 @@ from edgecache.core.plan import RunSizes
 from edgecache.engine import Engine
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
+from edgecache.hits import Hits
 from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
@@ -97,7 +98,7 @@ class Server:
     def _engine(self, store: SliceStore, origins: Origins) -> Engine:
         config, metrics, tasks = self.config, self.metrics, self.tasks
         size = config.cache.slice_size
-        catalog = Catalog(
+        catalog = self.catalog = Catalog(
             store,
             tasks,
             metrics,
@@ -148,8 +149,9 @@ class Server:
             largest_body=config.cache.hot_object,
         )
         self.tasks.spawn(self._tell_uses(hot, store), name="tell-uses")
+        hits = Hits(self.catalog.hit, store.opened, clock=clock, slice_size=config.cache.slice_size)
         fast = FastPath(
-            engine, router, metrics, hot=hot, own_head=own_head, clock=clock, record=record
+            hits, router, metrics, hot=hot, own_head=own_head, clock=clock, record=record
         )
         return HttpServer(delivery.handle, config.listen, metrics, fast)
 

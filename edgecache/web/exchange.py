@@ -98,7 +98,7 @@ class Exchange:
         self.status = CLIENT_LEFT
         self.cache_status = ""
         self.sent: dict[Source, int] = {}
-        self.unsourced = 0  # body bytes of our own making
+        self.unsourced = 0  # body bytes of our own making, or counted elsewhere
 
     @property
     def has_begun(self) -> bool:
@@ -107,7 +107,7 @@ class Exchange:
     async def begin(self, status: int, head: str, *data: Bytes, source: Source | None) -> None:
         """The head, whose field lines are `head`, and the first bytes of the body.
 
-        `source` None: the body is of our own making.
+        `source` None: these bytes are no client bytes of this process.
 
         :raises ConnectionError: the client has left; TimeoutError: it takes nothing.
         """
@@ -117,17 +117,20 @@ class Exchange:
         head = f"{STATUS_LINES[status]}{head}{self._connection()}\r\n"
         count = send(transport, head, data)
         self._first_byte = time.perf_counter()
+        self._count(source, count)
+        await self._drained()
+
+    async def write(self, source: Source | None, data: Bytes) -> None:
+        """:raises ConnectionError: the client has left; TimeoutError: it takes nothing."""
+        self._transport().write(data)
+        self._count(source, len(data))
+        await self._drained()
+
+    def _count(self, source: Source | None, count: int) -> None:
         if source is None:
             self.unsourced += count
         else:
             self.sent[source] = self.sent.get(source, 0) + count
-        await self._drained()
-
-    async def write(self, source: Source, data: Bytes) -> None:
-        """:raises ConnectionError: the client has left; TimeoutError: it takes nothing."""
-        self._transport().write(data)
-        self.sent[source] = self.sent.get(source, 0) + len(data)
-        await self._drained()
 
     def cut(self) -> None:
         """Ends the connection such that the client sees an incomplete body, not a short one."""

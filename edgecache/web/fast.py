@@ -17,7 +17,7 @@ from edgecache.core.accesslog import AccessEntry
 from edgecache.core.errors import EdgecacheError
 from edgecache.core.model import ObjectKey, Result, Source
 from edgecache.core.plan import plan_answer
-from edgecache.engine import Engine
+from edgecache.hits import Hits
 from edgecache.metrics import Metrics
 from edgecache.store import Bytes
 from edgecache.web.exchange import STATUS_LINES, is_host, send
@@ -37,7 +37,7 @@ class Sent(NamedTuple):
 class FastPath:
     def __init__(
         self,
-        engine: Engine,
+        hits: Hits,
         router: Router,
         metrics: Metrics,
         *,
@@ -46,7 +46,7 @@ class FastPath:
         clock: Callable[[], float],
         record: Callable[[AccessEntry], None] | None,
     ) -> None:
-        self._engine = engine
+        self._hits = hits
         self._router = router
         self._metrics = metrics
         self._hot = hot
@@ -127,7 +127,7 @@ class FastPath:
         self, key: ObjectKey, headers: Headers, transport: asyncio.WriteTransport
     ) -> Sent | None:
         known = self._hot.generation(key)
-        hit = self._engine.hit(key, headers)
+        hit = self._hits.hit(key, headers)
         if hit is None:
             return None
         own = self._own_head.lines(headers.get(hdrs.ORIGIN))

@@ -1,0 +1,66 @@
+"""Answers that memory has whole, without a wait. Rule: None rather than a guess; there is another
+path, whose answer would be the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edgecache.core.answer import hit_head
+from edgecache.core.index import StoredResponse
+from edgecache.core.model import ByteSpan, ObjectKey, SliceKey
+from edgecache.core.plan import plan_answer
+from edgecache.core.ranges import slices_of
+from edgecache.request import Hit
+from edgecache.store import Bytes, OpenSlice
+
+# Slices that are given to a client at once: as many as an answer may hold in memory.
+MOST_AT_HAND = 2
+
+
+class Hits:
+    def __init__(
+        self,
+        find: Callable[[ObjectKey], StoredResponse | None],
+        opened: Callable[[SliceKey], OpenSlice | None],
+        *,
+        clock: Callable[[], float],
+        slice_size: int,
+    ) -> None:
+        """`find` gives a fresh stored response, `opened` an open slice, if they are there."""
+        self._find = find
+        self._opened = opened
+        self._clock = clock
+        self._slice_size = slice_size
+
+    def hit(self, key: ObjectKey, headers: Mapping[str, str]) -> Hit | None:
+        """The answer to a GET if it is fresh and at hand."""
+        stored = self._find(key)
+        if stored is None:
+            return None
+        plan = plan_answer("GET", headers, stored.meta)
+        if plan.status == 304:
+            data: Sequence[Bytes] | None = ()
+        elif len(plan.spans) == 1:
+            data = self._at_hand(stored.version, plan.spans[0])
+        else:
+            return None
+        if data is None:
+            return None
+        head, status = hit_head(stored, plan, age=stored.age(self._clock()))
+        return Hit(plan.status, head, status, data, stored)
+
+    def _at_hand(self, version: str, span: ByteSpan) -> list[Bytes] | None:
+        """`span` if it is short and its slices are open and in memory."""
+        size = self._slice_size
+        numbers = slices_of(span, size)
+        if len(numbers) > MOST_AT_HAND:
+            return None
+        data: list[Bytes] = []
+        for number in numbers:
+            opened = self._opened(SliceKey(version, number))
+            if opened is None:
+                return None
+            base = number * size
+            piece = opened.read_nowait(max(span.start - base, 0), min(span.stop - base, size))
+            if piece is None:
+                return None
+            data.append(piece)
+        return data
