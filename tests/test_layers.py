@@ -69,6 +69,7 @@ ALLOWED = {
     "store": "",
     # Values
     "metrics": "config tally",
+    "board": "",
     "tally": "",
     "tasks": "",
     "memory": "",
