@@ -13,7 +13,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from edgecache.core.accesslog import AccessEntry
 from edgecache.core.errors import EdgecacheError
-from edgecache.core.model import Result, Source
+from edgecache.core.model import Result
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
 from edgecache.web.exchange import HOST, STATUS_LINES, send
@@ -63,9 +63,8 @@ class FastPath:
         own = self._own_head.lines(headers.get("Origin"))
         count = send(transport, f"{STATUS_LINES[hit.status]}{hit.head}{own}\r\n", hit.data)
         duration = time.perf_counter() - began
-        self._metrics.served("GET", hit.status, route.label, Result.HIT, duration, duration)
-        if count:
-            self._metrics.gave(route.label, Source.CACHE, count)
+        series = self._metrics.hit_series("GET", hit.status, route.label, Result.HIT)
+        series.add(duration, duration, count)
         if self._record is not None:
             self._record(
                 AccessEntry(
