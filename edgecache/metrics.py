@@ -2,110 +2,80 @@
 
 from collections.abc import Iterator, Sequence
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
 
 from edgecache import __version__
+from edgecache.board import Board
 from edgecache.config import Costs
 from edgecache.core.model import FillStatus, Reason, Removal
-from edgecache.tally import SECONDS, Tally
+from edgecache.families import PREFIX, Families, Others, Sums
+from edgecache.tally import Tally
 
 GB = 1e9
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
-class Dollars:
-    """Bytes times `costs.*`, worked out when asked for.
+class Metrics:
+    """The metrics of one process, and a page of them for all.
 
-    Without edgecache every client byte would take the app platform's way and the origin's; with it
-    the origin's bytes and this host's egress remain.
+    Counters and histograms are on `board`, which outlives the process, and count on from what is
+    there; a page has their sums with the boards of `others`, the other processes. `tally` has what
+    every request counts.
     """
 
-    def __init__(self, costs: Costs, tally: Tally, origin_bytes: Counter) -> None:
+    def __init__(
+        self,
+        costs: Costs,
+        routes: Sequence[str] = (),
+        board: Board | None = None,
+        others: Others = (),
+    ) -> None:
         self._costs = costs
-        self._tally = tally
-        self._origin_bytes = origin_bytes
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        client, origin = self._tally.given, total(self._origin_bytes)
-        avoided = CounterMetricFamily(
-            "edgecache_cost_avoided_dollars", "What client bytes would have cost", labels=["path"]
-        )
-        avoided.add_metric(["app_platform"], client * self._costs.app_platform / GB)
-        avoided.add_metric(["origin"], client * self._costs.origin / GB)
-        incurred = CounterMetricFamily(
-            "edgecache_cost_incurred_dollars", "What they cost instead", labels=["path"]
-        )
-        incurred.add_metric(["host"], client * self._costs.host / GB)
-        incurred.add_metric(["origin"], origin * self._costs.origin / GB)
-        yield avoided
-        yield incurred
-
-
-def total(counter: Counter) -> float:
-    return sum(
-        sample.value
-        for family in counter.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total")
-    )
-
-
-class Metrics:
-    """One registry a process. `tally` has what every request counts."""
-
-    def __init__(self, costs: Costs, routes: Sequence[str] = ()) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._families = families = Families(board or Board.private(), others)
         self.registry = CollectorRegistry()
-        self.tally = Tally()
-        self.registry.register(self.tally)
+        self.registry.register(self)
+        self.tally = Tally(families)
         self.served, self.gave = self.tally.served, self.tally.gave
-        self._describe_clients()
-        self._describe_origin(costs)
-        self._describe_cache()
+        self.hit_series = self.tally.hit_series
+        self._describe_clients(families)
+        self._describe_origin(families)
+        self._describe_cache(families)
         self._start_families(routes)
 
-    def _describe_clients(self) -> None:
-        self.in_flight = self._gauge("http_requests_in_flight", "Requests being answered")
-        self.connections = self._gauge("http_connections", "Open client connections")
-        self.connections_refused = self._counter(
+    def _describe_clients(self, families: Families) -> None:
+        self.in_flight = families.gauge("http_requests_in_flight", "Requests being answered")
+        self.connections = families.gauge("http_connections", "Open client connections")
+        self.connections_refused = families.counter(
             "http_connections_refused", "Connections over listen.max_connections"
         )
-        self.bad_requests = self._counter("http_bad_requests", "Requests that are not HTTP")
+        self.bad_requests = families.counter("http_bad_requests", "Requests that are not HTTP")
 
-    def _describe_origin(self, costs: Costs) -> None:
-        self._origin_bytes = self._counter(
+    def _describe_origin(self, families: Families) -> None:
+        self._origin_bytes = families.counters(
             "origin_body_bytes", "Body bytes bought from the origin", ("route", "reason")
         )
-        self.registry.register(Dollars(costs, self.tally, self._origin_bytes))
-        self.origin_requests = self._counter(
+        self.origin_requests = families.counters(
             "origin_requests", "Requests to the origin, failed ones included", ("op", "code_class")
         )
-        self.origin_first_byte = self._histogram(
+        self.origin_first_byte = families.histograms(
             "origin_time_to_first_byte_seconds", "Origin request to its answer's head", ("op",)
         )
         self.origin_in_flight = self._gauge("origin_inflight", "Origin answers being read")
-        self.collapsed = self._counter(
+        self.collapsed = families.counter(
             "coalesced_requests", "Requests that shared another's origin read"
         )
         self.fills_active = self._gauge("fills_active", "Running fills")
-        self.fills = self._counter("fills", "Fills by how they ended", ("end",))
-        self.version_changes = self._counter(
+        self.fills = families.counters("fills", "Fills by how they ended", ("end",))
+        self.version_changes = families.counters(
             "version_changes", "Objects seen replaced at the origin", ("where",)
         )
 
-    def _describe_cache(self) -> None:
-        self.evictions = self._counter("cache_evictions", "Slices removed", ("reason",))
-        self.evicted_bytes = self._counter("cache_evicted_bytes", "Bytes removed", ("reason",))
-        self.integrity_failures = self._counter(
+    def _describe_cache(self, families: Families) -> None:
+        self.evictions = families.counters("cache_evictions", "Slices removed", ("reason",))
+        self.evicted_bytes = families.counters("cache_evicted_bytes", "Bytes removed", ("reason",))
+        self.integrity_failures = families.counter(
             "integrity_failures", "Slices that did not match their checksum or identity"
         )
         self.cache_size = self._gauge("cache_size_bytes", "Bytes on disk, index included")
@@ -114,21 +84,15 @@ class Metrics:
         self.disk_free = self._gauge(
             "disk_free_bytes", "Free space of the file system of cache.dir"
         )
-        self.access_log_dropped = self._counter(
+        self.access_log_dropped = families.counter(
             "access_log_dropped_lines", "Lines that the log could not take in time"
         )
         self.ready = self._gauge("ready", "1 if /readyz says so")
         self.build_info = self._gauge("build_info", "Always 1", ("version",))
         self.build_info.labels(__version__).set(1)
 
-    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(f"edgecache_{name}", text, labels, registry=self.registry)
-
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(f"edgecache_{name}", text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, labels: tuple[str, ...]) -> Histogram:
-        return Histogram(f"edgecache_{name}", text, labels, registry=self.registry, buckets=SECONDS)
+        return Gauge(PREFIX + name, text, labels, registry=self.registry)
 
     def _start_families(self, routes: Sequence[str]) -> None:
         """Series that are there from the start: rates see their first event."""
@@ -153,6 +117,15 @@ class Metrics:
         if reason is Removal.CORRUPT:
             self.integrity_failures.inc()
 
+    def collect(self) -> Iterator[Metric]:
+        """What is on the boards: the families, and what follows from them."""
+        sums = self._families.sums()
+        yield from self._families.metrics(sums)
+        yield from dollars(self._costs, sums)
+        yield CounterMetricFamily(
+            PREFIX + "board_dropped", "Additions that found no room", value=self._families.dropped
+        )
+
     def render(self) -> bytes:
         return generate_latest(self.registry)
 
@@ -162,5 +135,29 @@ class Metrics:
             sample.value
             for family in self.registry.collect()
             for sample in family.samples
-            if sample.name == f"edgecache_{name}" and labels.items() <= sample.labels.items()
+            if sample.name == PREFIX + name and labels.items() <= sample.labels.items()
         )
+
+
+def dollars(costs: Costs, sums: Sums) -> Iterator[Metric]:
+    """Bytes times `costs.*`.
+
+    Without edgecache every client byte would take the app platform's way and the origin's; with it
+    the origin's bytes and this host's egress remain.
+    """
+    client, origin = (
+        sum(count for (count,) in sums[name].values())
+        for name in ("client_body_bytes", "origin_body_bytes")
+    )
+    avoided = CounterMetricFamily(
+        PREFIX + "cost_avoided_dollars", "What client bytes would have cost", labels=["path"]
+    )
+    avoided.add_metric(["app_platform"], client * costs.app_platform / GB)
+    avoided.add_metric(["origin"], client * costs.origin / GB)
+    incurred = CounterMetricFamily(
+        PREFIX + "cost_incurred_dollars", "What they cost instead", labels=["path"]
+    )
+    incurred.add_metric(["host"], client * costs.host / GB)
+    incurred.add_metric(["origin"], origin * costs.origin / GB)
+    yield avoided
+    yield incurred

@@ -1,105 +1,94 @@
-"""Counts of client requests, as cheap as a hit needs them. Rule of this module: an event costs a
-few additions; names and labels are put together when somebody asks for the page.
+"""Counts of client requests, as cheap as a hit needs them. Rule of this module: a request finds the
+cells of all that it counts in one look, or its caller has kept them.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.utils import floatToGoString
-
+from edgecache.board import Cells
 from edgecache.core.model import Result, Source
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+from edgecache.families import SECONDS, SUM, Families
 
 REQUEST_LABELS = ("method", "code", "route", "result")
 
 
-@dataclass(slots=True)
-class Times:
-    """Observations of one series: how many fell into each bucket, and their sum in seconds."""
+class Series:
+    """What requests that ended alike count: made by a `Tally`, and good for as long."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
-    total: float = 0.0
+    __slots__ = ("_duration", "_first_byte", "_given", "_requests")
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
+    def __init__(self, requests: Cells, duration: Cells, first_byte: Cells, given: Cells) -> None:
+        self._requests = requests
+        self._duration = duration
+        self._first_byte = first_byte
+        self._given = given
 
-    def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, observations up to it), as the exposition format wants them."""
-        bounds = [*map(floatToGoString, SECONDS), "+Inf"]
-        running, buckets = 0, []
-        for bound, count in zip(bounds, self.counts, strict=True):
-            running += count
-            buckets.append((bound, float(running)))
-        return buckets
+    def add(self, seconds: float, first: float, count: int) -> None:
+        """One request: `seconds` to its last byte, `first` to its first, `count` body bytes."""
+        self._requests[0] += 1.0
+        bucket = bisect_left(SECONDS, seconds)
+        cells = self._duration
+        cells[bucket] += 1.0
+        cells[SUM] += seconds
+        cells = self._first_byte
+        cells[bucket if first == seconds else bisect_left(SECONDS, first)] += 1.0
+        cells[SUM] += first
+        if count:
+            self._given[0] += count
 
 
 class Tally:
-    """A collector: the four families of client requests."""
+    """The four families of client requests."""
 
-    def __init__(self) -> None:
-        self._requests: dict[tuple[str, int, str, Result], int] = {}
-        self._duration: dict[tuple[str, Result], Times] = {}
-        self._first_byte: dict[tuple[str, Result], Times] = {}
-        self._bytes: dict[tuple[str, Source], int] = {}
+    def __init__(self, families: Families) -> None:
+        self._requests = families.counters("http_requests", "Client requests", REQUEST_LABELS)
+        self._bytes = families.counters(
+            "client_body_bytes", "Body bytes given to clients", ("route", "source")
+        )
+        self._duration = families.histograms(
+            "http_request_duration_seconds", "Request to last byte", ("route", "result")
+        )
+        self._first_byte = families.histograms(
+            "http_time_to_first_byte_seconds", "Request to first byte", ("route", "result")
+        )
+        self._given: dict[tuple[str, Source], Cells] = {}
+        self._served: dict[tuple[str, int, str, Result], Series] = {}
+        self._hits: dict[tuple[str, int, str, Result], Series] = {}
 
     def start(self, route: str) -> None:
         """Series that are there from the start: rates see their first event."""
         for source in Source:
-            self._bytes.setdefault((route, source), 0)
+            self._bytes.labels(route, source)
+
+    def hit_series(self, method: str, status: int, route: str, result: Result) -> Series:
+        """For requests whose body bytes are from the cache. The caller may keep it."""
+        key = (method, status, route, result)
+        series = self._hits.get(key)
+        if series is None:
+            given = self._bytes.labels(route, Source.CACHE).cells
+            series = self._hits[key] = self._series(method, status, route, result, given)
+        return series
 
     def served(
         self, method: str, status: int, route: str, result: Result, seconds: float, first: float
     ) -> None:
-        """One client request, ended."""
-        request = (method, status, route, result)
-        self._requests[request] = self._requests.get(request, 0) + 1
-        series = (route, result)
-        times = self._duration.get(series)
-        if times is None:
-            times = self._duration[series] = Times()
-            self._first_byte[series] = Times()
-        times.add(seconds)
-        self._first_byte[series].add(first)
+        """One client request, ended. Its bytes are what `gave` is told."""
+        key = (method, status, route, result)
+        series = self._served.get(key)
+        if series is None:
+            series = self._served[key] = self._series(method, status, route, result, [0.0])
+        series.add(seconds, first, 0)
 
     def gave(self, route: str, source: Source, count: int) -> None:
         """`count` body bytes to a client."""
-        self._bytes[route, source] = self._bytes.get((route, source), 0) + count
+        cells = self._given.get((route, source))
+        if cells is None:
+            cells = self._given[route, source] = self._bytes.labels(route, source).cells
+        cells[0] += count
 
-    @property
-    def given(self) -> int:
-        """All body bytes given to clients."""
-        return sum(self._bytes.values())
-
-    def collect(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "edgecache_http_requests",
-            "Client requests",
-            labels=REQUEST_LABELS,
+    def _series(self, method: str, status: int, route: str, result: Result, given: Cells) -> Series:
+        return Series(
+            self._requests.labels(method, str(status), route, result).cells,
+            self._duration.labels(route, result).cells,
+            self._first_byte.labels(route, result).cells,
+            given,
         )
-        for (method, status, route, result), count in self._requests.items():
-            requests.add_metric([method, str(status), route, result], count)
-        given = CounterMetricFamily(
-            "edgecache_client_body_bytes", "Body bytes given to clients", labels=["route", "source"]
-        )
-        for (route, source), count in self._bytes.items():
-            given.add_metric([route, source], count)
-        yield requests
-        yield given
-        yield histogram("http_request_duration_seconds", "Request to last byte", self._duration)
-        yield histogram(
-            "http_time_to_first_byte_seconds", "Request to first byte", self._first_byte
-        )
-
-
-def histogram(
-    name: str, text: str, series: dict[tuple[str, Result], Times]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(f"edgecache_{name}", text, labels=["route", "result"])
-    for (route, result), times in series.items():
-        family.add_metric([route, result], times.buckets(), times.total)
-    return family

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from multidict import CIMultiDict
-from prometheus_client import Gauge
 
 from edgecache.config import Config
 from edgecache.store import SliceStore
@@ -221,11 +220,11 @@ class Site:
 
     @property
     def in_flight(self) -> float:
-        return sample(self.server.metrics.in_flight)
+        return self.server.metrics.in_flight.value
 
     @property
     def connections(self) -> float:
-        return sample(self.server.metrics.connections)
+        return self.server.metrics.connections.value
 
     def access_log(self) -> list[str]:
         """Its lines; all of them only once the server is closed."""
@@ -296,12 +295,6 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
             values = sections.get(section, {}) | values
         sections[section] = values
     return Config(**sections)
-
-
-def sample(gauge: Gauge) -> float:
-    """Its value now, without a scrape of everything."""
-    (family,) = gauge.collect()
-    return family.samples[0].value
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from multidict import CIMultiDictProxy
 
 from edgecache.core.accesslog import AccessEntry
 from edgecache.core.errors import EdgecacheError
-from edgecache.core.model import ObjectKey, Result, Source
+from edgecache.core.model import ObjectKey, Result
 from edgecache.core.plan import plan_answer
 from edgecache.hits import Hits
 from edgecache.metrics import Metrics
@@ -78,9 +78,8 @@ class FastPath:
         if sent is None and (sent := self._send_hit(key, headers, transport)) is None:
             return False
         duration = time.perf_counter() - began
-        self._metrics.served("GET", sent.status, route.label, Result.HIT, duration, duration)
-        if sent.length:
-            self._metrics.gave(route.label, Source.CACHE, sent.length)
+        series = self._metrics.hit_series("GET", sent.status, route.label, Result.HIT)
+        series.add(duration, duration, sent.length)
         if self._record is not None:
             self._record(
                 AccessEntry(

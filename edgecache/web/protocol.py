@@ -84,6 +84,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._metrics.connections.inc()
         if peer := transport.get_extra_info("peername"):
             self._client = str(peer[0])
         # cast: uvloop's transports are not asyncio's by class.
@@ -150,6 +151,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
+        self._metrics.connections.dec()
         super().connection_lost(exc)
 
     async def start(self) -> None:
@@ -222,7 +224,6 @@ class HttpServer(web.Server):
         self._limits = limits
         self._metrics = metrics
         self._fast = fast
-        metrics.connections.set_function(lambda: len(self._connections))
 
     def __call__(self) -> web.RequestHandler:
         if len(self._connections) >= self._limits.max_connections:
