@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from edgecache.core.errors import StoreError
 from edgecache.core.index import (
     Index,
     Known,
@@ -13,6 +14,7 @@ from edgecache.core.index import (
 )
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta
 from edgecache.core.ranges import slices_of
+from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
 from edgecache.store import SliceStore
@@ -25,6 +27,7 @@ class Catalog:
         store: SliceStore,
         tasks: Tasks,
         metrics: Metrics,
+        fills: FillTable,
         *,
         generations: Generations,
         clock: Callable[[], float],
@@ -37,6 +40,8 @@ class Catalog:
         self._tasks = tasks
         self._metrics = metrics
         self._slice_size = slice_size
+        self._fills = fills
+        self.purges = 0
         self._leaving: set[ObjectKey] = set()  # their rows are being removed
 
     async def get(self, key: ObjectKey, route: Route) -> Known | None:
@@ -87,6 +92,44 @@ class Catalog:
         known = self._index.get(stored.meta.key, self.clock())
         if isinstance(known, StoredResponse) and known.version == stored.version:
             self._drop(stored.meta.key)
+
+    async def purge(self, key: ObjectKey) -> bool:
+        """When it returns nobody answers with what was known of `key`; whether anything was.
+
+        :raises StoreError: its row can't be removed, so a restart would bring it back.
+        """
+        self.purges += 1
+        settle = self._generations.begin(key)
+        known = self._index.get(key, self.clock())
+        if known is None:
+            known = await self._store.load_meta(key)
+        self._index.forget(key)
+        meta = known.meta if isinstance(known, StoredResponse) else known
+        if isinstance(meta, ObjectMeta):
+            self._discard(meta)
+        self._leaving.add(key)
+        try:
+            if not await self._store.remove_meta(key):
+                raise StoreError("the index cannot be written")
+            settle()
+        finally:
+            self._leaving.discard(key)
+        return known is not None
+
+    async def purge_all(self) -> None:
+        """:raises StoreError: rows are left."""
+        self.purges += 1
+        self._generations.begin_all()
+        self._index.clear()
+        self._fills.disown()
+        if not await self._store.clear():
+            raise StoreError("the index cannot be written")
+        self._generations.renew()
+
+    def _discard(self, meta: ObjectMeta) -> None:
+        self._fills.disown(meta.version)
+        span = ByteSpan(0, meta.length)
+        self._store.discard(meta.version, slices_of(span, self._slice_size))
 
     def _drop(self, key: ObjectKey) -> None:
         known = self._index.get(key, self.clock())

@@ -42,12 +42,12 @@ class Engine:
     async def answer(self, request: ObjectRequest) -> Answer:
         """:raises EdgecacheError: with the status to give instead."""
         for _ in range(ATTEMPTS):
-            looked = await self._lookup.find(request)
-            if looked.collapsed:
-                self._metrics.collapsed.inc()
-            if looked.stored is None:
-                return await self._passthrough.answer(request)
             try:
+                looked = await self._lookup.find(request)
+                if looked.collapsed:
+                    self._metrics.collapsed.inc()
+                if looked.stored is None:
+                    return await self._passthrough.answer(request)
                 return await self._serve(request, looked, looked.stored)
             except VersionChanged:
                 continue  # nothing was sent yet: look again

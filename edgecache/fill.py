@@ -101,6 +101,7 @@ class Fill:
         self.numbers = numbers
         self.status = FillStatus.FILLING
         self.outwaited = False  # its readers were too slow for it
+        self.keeps = True  # what it brings is stored
         self._slice_size = slice_size
         self._at = numbers.start  # the slice that is coming in
         self._front = numbers.start  # the foremost one that a reader has come to
@@ -211,7 +212,7 @@ class Fill:
 
     async def _store(self, number: int, buffer: SliceBuffer, sink: Sink) -> None:
         """What the store did not take is kept until the foremost reader has passed it."""
-        stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
+        stored = self.keeps and await sink(SliceKey(self.version, number), self.meta, buffer.data)
         if stored or number < self._front:
             self._buffers.pop(number, None)
         else:
@@ -266,6 +267,12 @@ class FillTable:
                 return fill
         return None
 
+    def disown(self, version: str | None = None) -> None:
+        """The fills of a version, or all: what they bring is their readers', and nobody else's."""
+        for known in list(self._fills) if version is None else [version]:
+            for fill in self._fills.pop(known, ()):
+                fill.keeps = False
+
     def start(self, fill: Fill, ask: Ask, sink: Sink) -> Fill:
         self._fills.setdefault(fill.version, []).append(fill)
         name = f"fill {fill.meta.key.key[:80]}"
@@ -275,9 +282,10 @@ class FillTable:
         return fill
 
     def _ended(self, fill: Fill) -> None:
-        fills = self._fills[fill.version]
-        fills.remove(fill)
-        if not fills:
-            del self._fills[fill.version]
+        fills = self._fills.get(fill.version, [])
+        if fill in fills:  # else it was disowned
+            fills.remove(fill)
+            if not fills:
+                del self._fills[fill.version]
         fill.stopped()
         self._on_end(fill.status)

@@ -49,6 +49,11 @@ class Generations:
             del self._unsettled[slot]
             self.cells[slot] += 1
 
+    def begin_all(self) -> None:
+        """As `begin`, for every object; `renew` settles it."""
+        for slot, generation in enumerate(self.cells):
+            self.cells[slot] = generation + (2 if generation % 2 else 1)
+
     def renew(self) -> None:
         """Nothing that anybody remembers holds; the disk does."""
         self._unsettled.clear()

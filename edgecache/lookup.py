@@ -7,7 +7,13 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from edgecache.catalog import Catalog
-from edgecache.core.errors import EdgecacheError, NotFound, RangeNotSatisfiable, UpstreamError
+from edgecache.core.errors import (
+    EdgecacheError,
+    NotFound,
+    RangeNotSatisfiable,
+    UpstreamError,
+    VersionChanged,
+)
 from edgecache.core.freshness import not_storable
 from edgecache.core.index import Missing, Route, StoredResponse, Uncacheable, freshened
 from edgecache.core.model import Forward, ObjectKey, Reason
@@ -95,6 +101,7 @@ class Lookup:
             opening.set_exception(UpstreamError("the request to the origin was stopped"))
 
     async def _ask(self, request: ObjectRequest, stale: StoredResponse | None) -> Looked:
+        purges = self._catalog.purges
         try:
             found, body = await self._contact(request, stale)
         except EdgecacheError as error:
@@ -103,6 +110,8 @@ class Lookup:
                 self._catalog.missing(request.key, self._negative_ttl if error.storable else 0)
             raise
         try:
+            if purges != self._catalog.purges:  # it may be the very bytes that were to go
+                raise VersionChanged("it was purged while it was asked for")
             return self._take(request, stale, found, body)
         except BaseException:
             body.close()

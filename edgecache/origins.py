@@ -43,6 +43,7 @@ class Origins:
         self._upstreams = upstreams
         self._metrics = metrics
         self._failures = dict.fromkeys(upstreams, 0)
+        self.names = tuple(upstreams)
 
     async def get(
         self,

@@ -158,15 +158,16 @@ class Stack:
         self.store = TurningStore()
         self.upstream = TurningUpstream(self.clock)
         origins = Origins({"volume": self.upstream}, self.metrics)
+        self.fills = FillTable(self.tasks, on_end=lambda _: None)
         catalog = Catalog(
             self.store,
             self.tasks,
             self.metrics,
+            self.fills,
             generations=Generations(),
             clock=self.clock,
             slice_size=SIZE,
         )
-        self.fills = FillTable(self.tasks, on_end=lambda _: None)
         sizes = RunSizes(slice_size=SIZE, first_run=2 * SIZE, image_run=SIZE, max_run=3 * SIZE)
         streams = Streams(self.store, self.fills, origins, catalog, sizes, self.tasks)
         self.lookup = Lookup(catalog, origins, streams, self.tasks, negative_ttl=10)

@@ -39,7 +39,8 @@ ALLOWED = {
     "web.accesslog web.admin web.delivery web.exchange web.fast web.hot web.own_head web.protocol "
     f"web.routing {VALUES}",
     "web.accesslog": "metrics",
-    "web.admin": "metrics origins store",
+    "web.admin": "catalog metrics origins store web.purging",
+    "web.purging": "catalog",
     "web.protocol": "config metrics web.fast",
     "web.fast": "hits metrics store web.exchange web.hot web.own_head web.routing",
     "web.hot": "generations web.exchange web.own_head",
@@ -58,7 +59,7 @@ ALLOWED = {
     "stream": "catalog fill origins request store tasks upstream",
     "request": "store",
     "origins": "metrics upstream",
-    "catalog": "generations metrics store tasks",
+    "catalog": "fill generations metrics store tasks",
     # Adapters: none knows another's side
     "upstream": "config",
     "fill": "tasks",

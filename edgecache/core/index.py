@@ -144,5 +144,8 @@ class Index:
         if len(self._known) > self._limit:
             self._known.popitem(last=False)
 
+    def clear(self) -> None:
+        self._known.clear()
+
     def forget(self, key: ObjectKey) -> None:
         self._known.pop(key, None)

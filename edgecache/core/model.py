@@ -132,3 +132,4 @@ class Removal(StrEnum):
     EVICTED = "evicted"
     CORRUPT = "corrupt"
     SUPERSEDED = "superseded"
+    PURGED = "purged"

@@ -60,6 +60,13 @@ class SliceStore(Protocol):
     def supersede(self, version: str, slices: range) -> None:
         """`version` was replaced at the origin: its slices are evicted first."""
 
+    def discard(self, version: str, slices: range) -> None:
+        """Those slices are not there any more; their files go behind."""
+
+    async def clear(self) -> bool:
+        """Nothing is there any more. True once no stored response can be found, by other processes
+        either; the files go behind."""
+
     def trouble(self) -> str:
         """What is wrong with the disk, "" if nothing is."""
 

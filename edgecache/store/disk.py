@@ -201,6 +201,22 @@ class DiskStore:
     def supersede(self, version: str, slices: range) -> None:
         self._ledger.supersede(version, slices)
 
+    def discard(self, version: str, slices: range) -> None:
+        gone = [
+            one
+            for number in slices
+            for one in self._ledger.remove(SliceKey(version, number), Removal.PURGED)
+        ]
+        self._writer.sweep(self._settle(gone))
+
+    async def clear(self) -> bool:
+        self._writer.sweep(self._settle(self._ledger.clear()))
+        if not self._usable:
+            return False
+        clearing = self._writer.change(self._folder.forget_all)
+        await asyncio.wait([clearing])
+        return clearing.exception() is None
+
     async def load_meta(self, key: ObjectKey) -> ObjectMeta | None:
         if not self._usable:
             return None

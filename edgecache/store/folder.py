@@ -143,6 +143,10 @@ class SliceFolder:
         with self._changing():
             self.index.forget(versions)
 
+    def forget_all(self) -> None:
+        with self._changing():
+            self.index.forget_all()
+
     def _check_space(self, length: int = 0) -> None:
         disk = os.statvfs(self._directory)
         if disk.f_bavail * disk.f_frsize < length + self.growth + HEADROOM:

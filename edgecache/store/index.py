@@ -203,6 +203,13 @@ class SliceIndex:
             for version in versions:
                 self._cache.evict(version)
 
+    def forget_all(self) -> None:
+        """Delete all stored responses."""
+        deleted = -1
+        while deleted:
+            with self._transaction():
+                deleted = self._cache._sql(DELETE_METAS).rowcount
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         if self._cache is None:
@@ -251,6 +258,10 @@ SIZE = "typeof(size) = 'integer' AND size BETWEEN 1 AND 1 << 30"
 SLICE = f"{KEY} AND mode = {MODE_FILE} AND {SIZE}"
 META = f"{KEY} AND mode = {MODE_TEXT} AND typeof(tag) = 'text'"
 DELETE_OTHERS = f"DELETE FROM Cache WHERE coalesce(NOT ({SLICE} OR {META}), 1)"  # noqa: S608
+DELETE_METAS = (
+    f"DELETE FROM Cache WHERE rowid IN "  # noqa: S608
+    f"(SELECT rowid FROM Cache WHERE mode = {MODE_TEXT} LIMIT {MOST_DELETED})"
+)
 SELECT_SLICES = f"SELECT key, size FROM Cache WHERE {SLICE} ORDER BY rowid"  # noqa: S608
 SELECT_VERSIONS = f"SELECT tag FROM Cache WHERE {META}"  # noqa: S608
 

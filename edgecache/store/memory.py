@@ -105,6 +105,17 @@ class MemoryStore:
         for number in slices:
             self._policy.demote(SliceKey(version, number))
 
+    def discard(self, version: str, slices: range) -> None:
+        for key in [SliceKey(version, number) for number in slices]:
+            if key in self._data:
+                self._remove(key, Removal.PURGED, self._policy.remove(key))
+
+    async def clear(self) -> bool:
+        self._metas.clear()
+        for key in list(self._data):
+            self._remove(key, Removal.PURGED, self._policy.remove(key))
+        return True
+
     def trouble(self) -> str:
         return "No space left on device" if self.failing else ""
 

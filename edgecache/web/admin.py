@@ -9,10 +9,12 @@ from pathlib import Path
 from aiohttp import web
 
 from edgecache import __version__
+from edgecache.catalog import Catalog
 from edgecache.core.model import Result
 from edgecache.metrics import METRICS_TYPE, Metrics
 from edgecache.origins import Origins
 from edgecache.store import SliceStore
+from edgecache.web.purging import purge
 
 OPEN = frozenset({"/healthz", "/readyz"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,11 +22,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class Admin:
     def __init__(
-        self, metrics: Metrics, store: SliceStore, origins: Origins, *, cache_dir: Path, token: str
+        self,
+        metrics: Metrics,
+        store: SliceStore,
+        origins: Origins,
+        catalog: Catalog,
+        *,
+        cache_dir: Path,
+        token: str,
     ) -> None:
         self._metrics = metrics
         self._store = store
         self._origins = origins
+        self._catalog = catalog
         self._cache_dir = cache_dir
         self._token = token.encode()
         self._began = time.monotonic()
@@ -38,6 +48,7 @@ class Admin:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/api/stats", self._stats),
+                web.post("/api/purge", self._purge),
             ]
         )
         return application
@@ -82,6 +93,9 @@ class Admin:
         if trouble:
             return web.Response(status=503, text="\n".join(trouble) + "\n")
         return web.Response(text="ready\n")
+
+    async def _purge(self, request: web.Request) -> web.Response:
+        return await purge(request, self._catalog, self._origins.names)
 
     async def _stats(self, _: web.Request) -> web.Response:
         total = self._metrics.total

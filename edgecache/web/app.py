@@ -90,6 +90,7 @@ class Server:
             metrics,
             store,
             origins,
+            self.catalog,
             cache_dir=config.cache.dir,
             token=config.admin.token.get_secret_value(),
         )
@@ -98,16 +99,17 @@ class Server:
     def _engine(self, store: SliceStore, origins: Origins) -> Engine:
         config, metrics, tasks = self.config, self.metrics, self.tasks
         size = config.cache.slice_size
+        fills = FillTable(tasks, on_end=lambda end: metrics.fills.labels(end).inc())
+        metrics.fills_active.set_function(lambda: len(fills))
         catalog = self.catalog = Catalog(
             store,
             tasks,
             metrics,
+            fills,
             generations=self.generations,
             clock=self._clock,
             slice_size=size,
         )
-        fills = FillTable(tasks, on_end=lambda end: metrics.fills.labels(end).inc())
-        metrics.fills_active.set_function(lambda: len(fills))
         sizes = RunSizes(
             slice_size=size,
             first_run=config.fetch.first_run,

@@ -6,15 +6,19 @@ from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
 from edgecache import __version__
+from edgecache.catalog import Catalog
 from edgecache.config import Costs
 from edgecache.core.errors import NotFound, UpstreamError
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Reason, Result, Source
 from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
+from edgecache.fill import FillTable
+from edgecache.generations import Generations
 from edgecache.metrics import Metrics
 from edgecache.origins import DEAD_AFTER, Origins
 from edgecache.store.memory import MemoryStore
+from edgecache.tasks import Tasks
 from edgecache.upstream import Body
 from edgecache.web.admin import Admin
 
@@ -46,7 +50,19 @@ class Parts:
         self.store = MemoryStore()
         self.upstream = FailingUpstream()
         self.origins = Origins({"volume": self.upstream}, self.metrics)
-        self.admin = Admin(self.metrics, self.store, self.origins, cache_dir=folder, token=token)
+        self.tasks = Tasks()
+        catalog = Catalog(
+            self.store,
+            self.tasks,
+            self.metrics,
+            FillTable(self.tasks, on_end=lambda _: None),
+            generations=Generations(),
+            clock=lambda: 0.0,
+            slice_size=2**20,
+        )
+        self.admin = Admin(
+            self.metrics, self.store, self.origins, catalog, cache_dir=folder, token=token
+        )
 
     async def fail(self, error: Exception, times: int) -> None:
         self.upstream.error = error
