@@ -67,6 +67,10 @@ ALLOWED = {
     "store.slice_format": "",
     "store.meta_format": "",
     "store": "",
+    # The parent of several processes: it knows nothing of what they do
+    "supervisor": "",
+    "supervisor.states": "",
+    "supervisor.limits": "",
     # Values
     "metrics": "config tally",
     "tally": "",
