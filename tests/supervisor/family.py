@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecache.supervisor import Child, Role, States, Timing, supervise
@@ -38,7 +38,12 @@ def family(
     plan = json.dumps([dict(roles), str(config), drain_timeout, timing or {}])
     command = (sys.executable, "-m", "tests.supervisor.family", plan)
     with running(*command, env=environment(**env or {}), cwd=ROOT) as program:
-        yield program
+        try:
+            yield program
+        except BaseException:
+            with suppress(ProcessLookupError):  # children that outlived the parent
+                os.killpg(program.process.pid, signal.SIGKILL)
+            raise
 
 
 def pid_of(program: Program, name: str, start: int = 1) -> int:
@@ -167,6 +172,16 @@ def unfollowed(child: Child, states: States) -> int:
     return 0
 
 
+def survives(child: Child, states: States) -> int:
+    """Until SIGUSR1, whatever becomes of its parent."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    caught = Caught(child, states)
+    caught.serve()
+    while caught.next() != signal.SIGUSR1:
+        pass
+    return 0
+
+
 def crashes(child: Child, states: States) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.kill(os.getpid(), signal.SIGSEGV)
@@ -198,6 +213,7 @@ BEHAVIOURS = {
     "stays": stays,
     "mute": mute,
     "unfollowed": unfollowed,
+    "survives": survives,
     "crashes": crashes,
     "raises": raises,
     "leaves": leaves,

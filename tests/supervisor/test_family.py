@@ -142,16 +142,26 @@ def test_who_does_not_drain_in_time_is_killed() -> None:
     assert p.stderr.find("not drained in 0.1s, killing names=keeper worker")
 
 
-@pytest.mark.parametrize(("behaviour", "says"), [("steady", "drains"), ("unfollowed", "is alone")])
-def test_children_end_with_their_parent(behaviour: str, says: str) -> None:
-    """The kernel tells it, or the socket: then no sibling has the parent's end of it."""
-    roles = {"keeper": behaviour, "worker-1": behaviour, "worker-2": behaviour}
+def test_children_end_with_their_parent() -> None:
+    roles = {"keeper": "steady", "worker-1": "steady", "worker-2": "steady"}
     with family(roles) as program:
         serving(program, *roles)
         program.signal(signal.SIGKILL)
+        for name in roles:
+            program.stdout.wait(f"^{name} drains")
         assert program.ended() == -signal.SIGKILL
-        # The end of their common output: all have ended.
-        assert [bool(program.stdout.find(f"^{name} {says}")) for name in roles] == [True] * 3
+
+
+def test_where_the_kernel_does_not_tell_of_the_parents_end_the_socket_does() -> None:
+    """No sibling has the parent's end of it."""
+    roles = {"keeper": "unfollowed", "worker-1": "unfollowed", "worker-2": "survives"}
+    with family(roles) as program:
+        pids = serving(program, *roles)
+        program.signal(signal.SIGKILL)
+        for name in ("keeper", "worker-1"):
+            program.stdout.wait(f"^{name} is alone")
+        os.kill(pids["worker-2"], signal.SIGUSR1)
+        assert program.ended() == -signal.SIGKILL
 
 
 def test_orphans_of_others_are_reaped() -> None:
