@@ -78,6 +78,19 @@ ALLOWED = {
     "store.slice_format": "",
     "store.meta_format": "",
     "store": "",
+    # The parent of several processes: it knows nothing of what they do
+    "supervisor": "supervisor.child supervisor.limits supervisor.loop supervisor.notify "
+    "supervisor.states",
+    "supervisor.loop": "supervisor.child supervisor.notify supervisor.process supervisor.reload "
+    "supervisor.signals supervisor.states",
+    "supervisor.reload": "supervisor.process",
+    "supervisor.process": "supervisor.birth supervisor.child",
+    "supervisor.birth": "supervisor.child",
+    "supervisor.child": "",
+    "supervisor.signals": "",
+    "supervisor.states": "",
+    "supervisor.notify": "",
+    "supervisor.limits": "",
     # Values
     "generations": "",
     "metrics": "board config families tally",
