@@ -101,11 +101,12 @@ class Catalog:
         self.purges += 1
         settle = self._generations.begin(key)
         known = self._index.get(key, self.clock())
-        if known is None:
-            known = await self._store.load_meta(key)
         self._index.forget(key)
-        meta = known.meta if isinstance(known, StoredResponse) else known
-        if isinstance(meta, ObjectMeta):
+        if isinstance(known, StoredResponse):
+            meta: ObjectMeta | None = known.meta
+        else:
+            meta = await self._store.load_meta(key)
+        if meta is not None:
             self._discard(meta)
         self._leaving.add(key)
         try:
@@ -114,7 +115,7 @@ class Catalog:
             settle()
         finally:
             self._leaving.discard(key)
-        return known is not None
+        return meta is not None
 
     async def purge_all(self) -> None:
         """:raises StoreError: rows are left."""

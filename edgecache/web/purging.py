@@ -31,18 +31,18 @@ async def purge(request: web.Request, catalog: Catalog, origins: Sequence[str]) 
             case {"key": str(key), **rest} if not rest:
                 checked(key)
                 found = [await catalog.purge(ObjectKey(origin, key)) for origin in origins]
-                done = {"purged": sum(found)}
+                result: int | str = sum(found)
             case {"all": True, **rest} if not rest:
                 await catalog.purge_all()
-                done = {"purged": "all"}
+                result = "all"
             case _:
                 return refused(400, USAGE)
     except BadTarget as error:
         return refused(400, error.message)
     except StoreError as error:
         return refused(503, f"not purged for good: {error.message}")
-    log.warning("purged client=%s asked=%.300r result=%s", request.remote, asked, done["purged"])
-    return web.json_response(done)
+    log.warning("purged client=%s asked=%.300r result=%s", request.remote, asked, result)
+    return web.json_response({"purged": result})
 
 
 def refused(status: int, message: str) -> web.Response:
