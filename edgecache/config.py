@@ -7,7 +7,7 @@ adapter is given only its own section.
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -48,14 +48,41 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class Tls(Section):
+    cert: Path | None = None
+    key: Path | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _whole(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if key is not None and info.data.get("cert", key) is None:
+            raise ValueError("a key without listen.tls.cert")
+        return key
+
+
 class Listen(Section):
     host: str = "0.0.0.0"  # noqa: S104  # a CDN origin is there to be reached
     port: Port = 8080
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    keeper_timeout: Timeout = 5.0
+    tls: Tls = Tls()
+    trusted_proxies: tuple[str, ...] = ()
     header_timeout: Timeout = 10.0
     keepalive_timeout: Timeout = 75.0
     write_timeout: Timeout = 60.0
     drain_timeout: Duration = 30.0
     max_connections: int = Field(default=10_000, ge=1)
+
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"not an address or network: {error}") from None
+        return networks
 
 
 class Admin(Section):
