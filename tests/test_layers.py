@@ -39,10 +39,13 @@ ALLOWED = {
     f"web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
-    "web.protocol": "config metrics web.fast",
+    "web.protocol": "config metrics web.fast web.peer",
     "web.fast": "engine metrics web.exchange web.own_head web.routing",
-    "web.delivery": "config engine metrics request web.exchange web.own_head web.routing",
-    "web.exchange": "store",
+    "web.delivery": "config engine metrics request web.exchange web.own_head web.refusal "
+    "web.routing",
+    "web.refusal": "web.exchange web.own_head",
+    "web.exchange": "store web.peer",
+    "web.peer": "",
     "web.own_head": "",
     "web.routing": "config",
     # The story of a request
