@@ -39,6 +39,9 @@ ALLOWED = {
     f"web.routing {VALUES}",
     "web.accesslog": "metrics",
     "web.admin": "metrics origins store",
+    "web.relay": "tasks web.exchange web.keeper web.peer web.refusal",
+    "web.relayed": "config metrics web.peer web.protocol",
+    "web.keeper": "web.peer",
     "web.protocol": "config metrics web.fast web.peer",
     "web.fast": "engine metrics web.exchange web.own_head web.routing",
     "web.delivery": "config engine metrics request web.exchange web.own_head web.refusal "
