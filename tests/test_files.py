@@ -25,6 +25,7 @@ ELSEWHERE = {
     "web/delivery": CONFORMANCE,
     "web/exchange": CONFORMANCE,
     "web/own_head": CONFORMANCE,
+    "web/refusal": CONFORMANCE,
 }
 
 

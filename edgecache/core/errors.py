@@ -89,5 +89,12 @@ class VersionChanged(UpstreamError):
     """The object was replaced while it was read. Before the headers: plan again. After: cut."""
 
 
+class Unavailable(EdgecacheError):
+    """Ours: the process that can answer is not there, or was lost. Soon it is again (503)."""
+
+    status = 503
+    retry_after = 1  # seconds
+
+
 class StoreError(EdgecacheError):
     """The disk's. Never reaches a client: the cache is passed by."""

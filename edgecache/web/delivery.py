@@ -1,7 +1,6 @@
 """GET, HEAD and OPTIONS on the public port. Rule: one exchange in, one answer out, one log line;
 an answer that can't be ended as it began is cut, never ended short."""
 
-import json
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -11,29 +10,20 @@ from aiohttp import web
 from edgecache.config import Cors
 from edgecache.core.accesslog import AccessEntry
 from edgecache.core.answer import length_line, render
-from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.cors import preflight_fields
-from edgecache.core.errors import (
-    BadTarget,
-    EdgecacheError,
-    MethodNotAllowed,
-    NotFound,
-    RangeNotSatisfiable,
-    UpstreamBusy,
-    UpstreamError,
-)
-from edgecache.core.model import Forward, Result
+from edgecache.core.errors import BadTarget, EdgecacheError, MethodNotAllowed
+from edgecache.core.model import Result
 from edgecache.core.validators import format_http_date
 from edgecache.engine import Engine
 from edgecache.metrics import Metrics
 from edgecache.request import ObjectRequest
 from edgecache.web.exchange import Exchange, Written, is_host
 from edgecache.web.own_head import SERVER, OwnHead
+from edgecache.web.refusal import ALLOW, refuse, target
 from edgecache.web.routing import Router
 
 log = logging.getLogger("edgecache.delivery")
 
-ALLOW = "GET, HEAD, OPTIONS"
 # The only methods that get a label of their own in the metrics.
 METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 VERSIONS = frozenset({(1, 0), (1, 1)})
@@ -91,7 +81,7 @@ class Delivery:
                     raise MethodNotAllowed(f"this method is not served here, only {ALLOW}")
         except EdgecacheError as error:
             if not exchange.has_begun:
-                await self._refuse(exchange, error)
+                await refuse(exchange, error, self._own_head, now=self._clock())
                 return
             hint = error.hint
             log.warning("answer cut target=%.200r reason=%s %s", target(request), error, hint)
@@ -127,30 +117,6 @@ class Delivery:
         own = SERVER if allowed else self._own_lines(exchange)
         await exchange.begin(204, render(fields) + own, source=None)
 
-    async def _refuse(self, exchange: Exchange, error: EdgecacheError) -> None:
-        """A short answer that says what was wrong; ours and the origin's faults go to the log."""
-        request = exchange.request
-        exchange.result = Result.ERROR
-        if error.status >= 500:
-            log.warning(
-                "%s %.200r failed status=%d reason=%s %s",
-                request.method,
-                target(request),
-                error.status,
-                error,
-                error.hint,
-            )
-        kind, text = "text/plain; charset=utf-8", error.message
-        if "application/json" in request.headers.get("Accept", ""):
-            kind = "application/json"
-            text = json.dumps({"error": {"status": error.status, "message": error.message}})
-        body = f"{text}\n".encode()
-        sent = b"" if request.method == "HEAD" else body
-        fields = [("Content-Type", kind), *error_fields(error), self._date()]
-        exchange.cache_status = dict(fields).get("Cache-Status", "")
-        head = render(fields) + length_line(len(body)) + self._own_lines(exchange)
-        await exchange.begin(error.status, head, sent, source=None)
-
     def _own_lines(self, exchange: Exchange) -> str:
         return self._own_head.lines(exchange.request.headers.get("Origin"))
 
@@ -172,28 +138,3 @@ class Delivery:
             self._metrics.gave(exchange.route, source, count)
         if self._record is not None:
             self._record(exchange.entry(self._clock()))
-
-
-def target(request: web.BaseRequest) -> str:
-    """The request target without its query, where signatures are."""
-    return request.raw_path.partition("?")[0]
-
-
-def error_fields(error: EdgecacheError) -> list[tuple[str, str]]:
-    fields = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
-    match error:
-        case MethodNotAllowed():
-            fields.append(("Allow", ALLOW))
-        case RangeNotSatisfiable():
-            fields.append(("Content-Range", f"bytes */{error.complete_length}"))
-        case UpstreamBusy():
-            fields.append(("Retry-After", str(error.retry_after)))
-        case _:
-            pass
-    if isinstance(error, UpstreamError | NotFound):
-        forward = Forward.STALE if error.stale else Forward.MISS
-        status = CacheStatus(forward=forward, forward_status=error.forward_status or None)
-        if isinstance(error, NotFound) and not error.forward_status:
-            status = CacheStatus(hit=True, detail="negative")
-        fields.append(("Cache-Status", format_cache_status(status)))
-    return fields

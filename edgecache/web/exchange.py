@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from edgecache.core.accesslog import AccessEntry
 from edgecache.core.model import Result, Source
 from edgecache.store import Bytes
+from edgecache.web.peer import PEER
 
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
@@ -49,6 +50,18 @@ def send(transport: asyncio.WriteTransport, head: str, data: Sequence[Bytes]) ->
     return count
 
 
+def connection_line(version: tuple[int, int], *, keep_alive: bool) -> str:
+    """What a client of that version has to be told of its connection; "" is what it assumes."""
+    if version >= (1, 1):
+        return "" if keep_alive else "Connection: close\r\n"
+    return "Connection: keep-alive\r\n" if keep_alive else ""
+
+
+def stays_open(request: web.BaseRequest) -> bool:
+    """A body has no meaning here, and what follows it can't be trusted: close behind it."""
+    return request.keep_alive and not request.can_read_body
+
+
 class Written(web.StreamResponse):
     """Tells aiohttp that the answer is written. Without state: two instances serve all."""
 
@@ -78,6 +91,7 @@ class Exchange:
         "_keep_alive",
         "_timeout",
         "cache_status",
+        "peer",
         "request",
         "result",
         "route",
@@ -89,10 +103,10 @@ class Exchange:
     def __init__(self, request: web.BaseRequest, write_timeout: float) -> None:
         self._began = time.perf_counter()
         self._first_byte = 0.0
-        # A body has no meaning here, and what follows it can't be trusted: close behind it.
-        self._keep_alive = request.keep_alive and not request.can_read_body
+        self._keep_alive = stays_open(request)
         self._timeout = write_timeout
         self.request = request
+        self.peer = request[PEER]
         self.route = "-"
         self.result = Result.ERROR
         self.status = CLIENT_LEFT
@@ -113,8 +127,10 @@ class Exchange:
         """
         transport = self._transport()
         self.status = status
-        self.request.writer.output_size += 1  # aiohttp's sign that an answer has begun
-        head = f"{STATUS_LINES[status]}{head}{self._connection()}\r\n"
+        request = self.request
+        request.writer.output_size += 1  # aiohttp's sign that an answer has begun
+        connection = connection_line(request.version, keep_alive=self._keep_alive)
+        head = f"{STATUS_LINES[status]}{head}{connection}\r\n"
         count = send(transport, head, data)
         self._first_byte = time.perf_counter()
         self._count(source, count)
@@ -153,7 +169,7 @@ class Exchange:
         headers = self.request.headers
         return AccessEntry(
             time=now,
-            client=self.request.remote or "-",
+            client=self.peer.client,
             method=self.request.method,
             path=self.request.raw_path,
             status=self.status,
@@ -165,7 +181,7 @@ class Exchange:
             result=self.result,
             referer=headers.get("Referer", ""),
             user_agent=headers.get("User-Agent", ""),
-            request_id=headers.get("X-Request-Id", ""),
+            request_id=self.peer.request_id,
         )
 
     def _transport(self) -> asyncio.WriteTransport:
@@ -178,8 +194,3 @@ class Exchange:
         if self.request.protocol.writing_paused:
             async with asyncio.timeout(self._timeout):
                 await self.request.writer.drain()
-
-    def _connection(self) -> str:
-        if self.request.version >= (1, 1):
-            return "" if self._keep_alive else "Connection: close\r\n"
-        return "Connection: keep-alive\r\n" if self._keep_alive else ""

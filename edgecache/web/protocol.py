@@ -9,17 +9,20 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import cast
+from typing import ClassVar, cast
 
 import aiohttp.http_parser
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from multidict import CIMultiDictProxy
 
 from edgecache.config import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
 from edgecache.web.fast import FastPath
+from edgecache.web.peer import PEER, Peer
 
 log = logging.getLogger("edgecache.http")
 
@@ -28,6 +31,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # What may wait in a connection before its handler does. More would pin whole slices' buffers for
 # each slow client.
 WRITE_BUFFER = 2**18
+# What of a request's body may wait, twice: nobody reads more than that ahead.
+READ_BUFFER = 2**16
 # What may wait in the kernel beyond what is on its way: else megabytes of a video that nobody will
 # watch are bought from the origin to fill a send buffer.
 UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -65,8 +70,10 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_client", "_fast", "_head_timer", "_limits", "_metrics")
 
+    MAX_FIELDS: ClassVar = 128
+
     def __init__(
-        self, server: "HttpServer", limits: Listen, metrics: Metrics, fast: FastPath | None = None
+        self, server: web.Server, limits: Listen, metrics: Metrics, fast: FastPath | None = None
     ) -> None:
         super().__init__(
             server,
@@ -74,6 +81,8 @@ class Connection(web.RequestHandler):
             keepalive_timeout=limits.keepalive_timeout,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to switch it off
             lingering_time=LINGER,
+            max_headers=self.MAX_FIELDS,
+            read_bufsize=READ_BUFFER,
             auto_decompress=False,
         )
         self._limits = limits
@@ -81,6 +90,10 @@ class Connection(web.RequestHandler):
         self._fast = fast
         self._client = "-"
         self._head_timer: asyncio.TimerHandle | None = None
+
+    def peer(self, headers: CIMultiDictProxy[str]) -> Peer:
+        """Who sent a request with these fields."""
+        return Peer(self._client, "http", headers.get("X-Request-Id", ""))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -188,19 +201,33 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What the parser refused, or a handler let through; never a traceback to the client."""
+        client = request[PEER].client
         if status < 500:
             self._metrics.bad_requests.inc()
             # The first line: the others quote what came, which may hold a token.
             reason = (message or str(exc)).partition("\n")[0]
-            log.info("bad request client=%s reason=%.200r", request.remote, reason)
+            log.info("bad request client=%s reason=%.200r", client, reason)
         else:
-            log.error("request failed client=%s error=%r", request.remote, exc, exc_info=exc)
+            log.error("request failed client=%s error=%r", client, exc, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: it can only be cut")
         response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
         response.headers["Server"] = "edgecache"
         response.force_close()
         return response
+
+
+def make_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    """As aiohttp makes it, and it knows who sent it."""
+    request = web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    request[PEER] = cast(Connection, protocol).peer(message.headers)
+    return request
 
 
 class Refusal(asyncio.Protocol):
@@ -220,7 +247,7 @@ class HttpServer(web.Server):
     ) -> None:
         # Cancelled, a handler notices at once that its client has left, not at its next write: no
         # slice more is bought. What others share runs in tasks of its own.
-        super().__init__(handler, handler_cancellation=True)
+        super().__init__(handler, request_factory=make_request, handler_cancellation=True)
         self._limits = limits
         self._metrics = metrics
         self._fast = fast
