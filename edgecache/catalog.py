@@ -93,6 +93,10 @@ class Catalog:
         if isinstance(known, StoredResponse) and known.version == stored.version:
             self._drop(stored.meta.key)
 
+    def forget(self) -> None:
+        """What rests on settings that are no more; the rows stay."""
+        self._index.clear()
+
     async def purge(self, key: ObjectKey) -> bool:
         """When it returns nobody answers with what was known of `key`; whether anything was.
 

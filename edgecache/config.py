@@ -73,7 +73,6 @@ class Listen(Section):
     drain_timeout: Duration = 30.0
     max_connections: int = Field(default=10_000, ge=1)
 
-
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:

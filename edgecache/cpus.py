@@ -13,7 +13,7 @@ def usable_cpus(cgroup: Path = CGROUP) -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         cpus = os.cpu_count() or 1
-    return max(1, min(cpus, math.ceil(quota(cgroup))))
+    return max(1, math.ceil(min(cpus, quota(cgroup))))
 
 
 def quota(cgroup: Path) -> float:

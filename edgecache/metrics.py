@@ -107,6 +107,11 @@ class Metrics:
             self.evictions.labels(reason)
             self.evicted_bytes.labels(reason)
 
+    def reload(self, costs: Costs, routes: Sequence[str]) -> None:
+        """Go by another config from now on."""
+        self._costs = costs
+        self._start_families(routes)
+
     def bought(self, route: str, reason: Reason, count: int) -> None:
         """`count` body bytes from the origin."""
         self._origin_bytes.labels(route, reason).inc(count)

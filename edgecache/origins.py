@@ -18,13 +18,15 @@ DEAD_AFTER = 5
 class CountedBody:
     """A body that tells the metrics what it costs."""
 
-    def __init__(self, body: Body, metrics: Metrics, route: Route, reason: Reason) -> None:
+    def __init__(self, body: Body, origins: "Origins", route: Route, reason: Reason) -> None:
         self._body = body
-        self._metrics = metrics
+        self._origins = origins
+        self._metrics = metrics = origins.metrics
         self._route = route
         self._reason = reason
         self._open = True
         metrics.origin_in_flight.inc()
+        origins.reading += 1
 
     async def read(self) -> bytes:
         data = await self._body.read()
@@ -35,13 +37,15 @@ class CountedBody:
         if self._open:
             self._open = False
             self._metrics.origin_in_flight.dec()
+            self._origins.reading -= 1
         self._body.close()
 
 
 class Origins:
     def __init__(self, upstreams: Mapping[str, Upstream], metrics: Metrics) -> None:
         self._upstreams = upstreams
-        self._metrics = metrics
+        self.metrics = self._metrics = metrics
+        self.reading = 0  # answers that are being read
         self._failures = dict.fromkeys(upstreams, 0)
         self.names = tuple(upstreams)
 
@@ -73,7 +77,7 @@ class Origins:
             self._metrics.origin_requests.labels("get", code_class).inc()
             self._metrics.origin_first_byte.labels("get").observe(time.monotonic() - began)
         self._note(key.origin, failed=False)
-        return found, CountedBody(body, self._metrics, route, reason)
+        return found, CountedBody(body, self, route, reason)
 
     def _note(self, origin: str, *, failed: bool) -> None:
         self._failures[origin] = self._failures[origin] + 1 if failed else 0

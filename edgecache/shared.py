@@ -1,5 +1,5 @@
-"""Memory that all processes of a server see. Rule: made before the first of them is forked; each part
-has one process that writes it.
+"""Memory that all processes of a server see. Rule: made before the first of them is forked; each
+part has one process that writes it.
 """
 
 from collections.abc import Sequence

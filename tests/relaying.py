@@ -41,7 +41,8 @@ class Worker:
         self.relay = relay
         self.refused: list[Exchange] = []
         self.metrics = metrics or Metrics(Costs())
-        self.server = HttpServer(self.handle, limits, self.metrics)
+        self.server = HttpServer(limits, self.metrics)
+        self.server.use(self.handle)
         self.url = ""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -89,7 +90,8 @@ async def keeper_on(
     listener: socket.socket, handler: Handler, on_message: OnMessage = lambda *_: None
 ) -> AsyncIterator[RelayedServer]:
     """A keeper that ends but leaves its socket for the next one."""
-    server = RelayedServer(handler, Listen(), Metrics(Costs()), on_message)
+    server = RelayedServer(Listen(), Metrics(Costs()), on_message)
+    server.use(handler)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     await RelaySite(runner, listener.dup()).start()
@@ -159,8 +161,8 @@ class RelayedServerApp(Server):
     direct = ""
     worker: Worker
 
-    async def start(self) -> None:
-        await super().start()
+    async def start(self, number: int = 0) -> None:
+        await super().start(number)
         self.direct = self.url
         # Not in the test's folder, whose name may be longer than a socket's may.
         folder = self._stack.enter_context(tempfile.TemporaryDirectory())

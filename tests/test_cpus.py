@@ -32,7 +32,12 @@ def test_quota(tmp_path: Path, files: dict[str, str], expected: float) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "cpus", "expected"),
-    [("max 100000", 3, 3), ("150000 100000", 8, 2), ("10000 100000", 8, 1), ("900000 100000", 2, 2)],
+    [
+        ("max 100000", 3, 3),
+        ("150000 100000", 8, 2),
+        ("10000 100000", 8, 1),
+        ("900000 100000", 2, 2),
+    ],
 )
 def test_usable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cpus: int, expected: int

@@ -21,7 +21,11 @@ ALLOWED = {
     # Commands
     "cli": "cli.demo cli.serve",
     "cli.demo": "cli.serve demo demo.report demo.samples demo.stage demo.stats web.app",
-    "cli.serve": "config web.app memory",
+    "cli.serve": "config processes",
+    # The processes of a server
+    "processes": "config cpus memory process shared store.folder supervisor web.app web.listening "
+    "web.worker",
+    "process": "config memory supervisor",
     # The demo is a user of the product, from outside
     "demo": "",
     "demo.stage": "demo.bucket demo.report demo.script demo.settings demo.stats demo.visit web.app",
@@ -32,25 +36,31 @@ ALLOWED = {
     "demo.bucket": "",
     "demo.samples": "",
     "demo.stats": "",
-    # The wiring (web.app) is the one place that names concrete classes.
+    # The wiring (web.app, web.service, web.worker): where concrete classes are named.
     "web": "",
-    "web.app": "catalog engine fill generations hits lookup origins passthrough store store.disk "
-    "stream upstream "
-    "web.accesslog web.admin web.delivery web.exchange web.fast web.hot web.own_head web.protocol "
-    f"web.routing {VALUES}",
-    "web.accesslog": "metrics",
+    "web.app": "board catalog fill generations shared store store.disk uses web.accesslog "
+    f"web.admin web.listening web.protocol web.relayed web.service {VALUES}",
+    "web.service": "catalog engine fill generations hits lookup origins passthrough store stream "
+    f"upstream web.delivery web.fast web.hot web.own_head web.routing {VALUES}",
+    "web.worker": "board generations hits local shared shelf store store.disk store.reader uses "
+    "web.accesslog web.delivery web.fast web.hot web.listening web.own_head web.peer web.protocol "
+    f"web.relay web.routing web.worker_delivery {VALUES}",
+    "web.worker_delivery": "request web.delivery web.exchange web.relay",
+    "web.listening": "config",
+    "web.accesslog": f"{VALUES}",
     "web.admin": "catalog metrics origins store web.purging",
     "web.purging": "catalog",
     "web.relay": "tasks web.exchange web.keeper web.peer web.refusal",
     "web.relayed": "config metrics web.peer web.protocol",
     "web.keeper": "web.peer",
-    "web.protocol": "config metrics web.fast web.peer",
+    "web.protocol": "config metrics web.fast web.forwarded web.peer",
     "web.fast": "hits metrics store web.exchange web.hot web.own_head web.routing",
     "web.hot": "generations web.exchange web.own_head",
-    "web.delivery": "config engine metrics request web.exchange web.own_head web.refusal "
+    "web.delivery": "config metrics request web.exchange web.own_head web.peer web.refusal "
     "web.routing",
     "web.refusal": "web.exchange web.own_head",
     "web.exchange": "store web.peer",
+    "web.forwarded": "",
     "web.peer": "",
     "web.own_head": "",
     "web.routing": "config",
@@ -85,6 +95,7 @@ ALLOWED = {
     "store.meta_format": "",
     "store": "",
     # The parent of several processes: it knows nothing of what they do
+    "shared": "board generations supervisor",
     "supervisor": "supervisor.child supervisor.limits supervisor.loop supervisor.notify "
     "supervisor.states",
     "supervisor.loop": "supervisor.child supervisor.notify supervisor.process supervisor.reload "
@@ -98,6 +109,8 @@ ALLOWED = {
     "supervisor.notify": "",
     "supervisor.limits": "",
     # Values
+    "cpus": "",
+    "uses": "",
     "generations": "",
     "metrics": "board config families tally",
     "tally": "board families",

@@ -166,7 +166,7 @@ async def outcome(got: Download, data: Pattern) -> str | int:
 
 
 def stored_right(site: Site, data: Pattern) -> bool:
-    store = site.server._given_store
+    store = site.server.store
     assert isinstance(store, MemoryStore)
     return all(
         kept == data.read(key.number * SLICE, (key.number + 1) * SLICE)

@@ -2,22 +2,15 @@
 
 import asyncio
 import logging
-import resource
-import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from edgecache.config import Config, load
 from edgecache.core.errors import ConfigError, EdgecacheError, StoreError
-from edgecache.memory import freeze_modules, keep_freed_memory
-
-log = logging.getLogger("edgecache.serve")
-
-# Enough for listen.max_connections and all open slices; some containers allow a billion.
-MOST_DESCRIPTORS = 2**16
 
 
 def serve(
@@ -38,10 +31,11 @@ def serve(
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
             stream=sys.stderr,
         )
-        run(settings)
+        status = run(settings, config)
     except (ConfigError, StoreError) as error:
         complain(error)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+    raise typer.Exit(status)
 
 
 def complain(error: EdgecacheError) -> None:
@@ -51,9 +45,11 @@ def complain(error: EdgecacheError) -> None:
         typer.echo(f"hint: {error.hint}", err=True)
 
 
-def run(settings: Config) -> None:
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(until_stopped(settings))
+def run(settings: Config, config: Path | None) -> int:
+    # Imported here, so that a wrong config is told before a second of imports.
+    from edgecache.processes import Processes
+
+    return Processes(settings, partial(load, config), loop_factory()).run()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -62,30 +58,3 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # not on Windows
         return None
     return uvloop.new_event_loop
-
-
-def raise_descriptor_limit() -> None:
-    """Soft to hard: open slices and connections need many, and only select() minds."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-async def until_stopped(settings: Config) -> None:
-    # Imported here, so that a wrong config is told before a second of imports.
-    from edgecache.web.app import start
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    keep_freed_memory()
-    raise_descriptor_limit()
-    server = await start(settings)
-    freeze_modules()
-    log.info("serving url=%s admin=%s", server.url, server.admin_url)
-    await stop.wait()
-    log.info("draining for at most %gs", settings.listen.drain_timeout)
-    await server.close()
-    log.info("stopped")

@@ -28,6 +28,29 @@ class FolderInUse(StoreError):
     """Another process has the folder."""
 
 
+def check_unused(directory: Path) -> None:
+    """:raises FolderInUse: a server has it."""
+    try:
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # it is not there yet; what else there is, the store finds out
+        return
+    try:
+        take_lock(lock, directory)
+    finally:
+        os.close(lock)
+
+
+def take_lock(lock: int, directory: Path) -> None:
+    """Held until the descriptor is closed."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FolderInUse(
+            "the cache folder is in use by another server",
+            hint=f"{directory} is locked: stop that server, or change cache.dir here",
+        ) from error
+
+
 class Contents(NamedTuple):
     """What the folder held: slices and what they take, oldest first."""
 
@@ -80,14 +103,8 @@ class SliceFolder:
             return
         lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise FolderInUse(
-                "the cache folder is in use by another server",
-                hint=f"{self._directory} is locked: stop that server, or change cache.dir here",
-            ) from error
-        except OSError:
+            take_lock(lock, self._directory)
+        except (OSError, FolderInUse):
             os.close(lock)
             raise
         self._lock = lock

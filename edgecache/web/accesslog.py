@@ -5,15 +5,44 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from edgecache.config import Log
+from edgecache.core.accesslog import AccessEntry, format_combined, format_json
+from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
+from edgecache.tasks import Tasks
 
 log = logging.getLogger("edgecache.accesslog")
 
 FLUSH_EVERY = 0.25
 # Lines waiting to be written, in characters.
 LIMIT = 4 * 2**20
+
+
+Record = Callable[[AccessEntry], None]
+
+
+async def open_access_log(
+    settings: Log, metrics: Metrics, tasks: Tasks, stack: AsyncExitStack
+) -> Record | None:
+    """What takes the entry of each answer, None: nobody wants them. `stack` closes it.
+
+    :raises ConfigError: the file cannot be opened.
+    """
+    if settings.access == "off":
+        return None
+    writer = LineWriter(settings.access_file, metrics)
+    try:
+        writer.open()
+    except OSError as error:
+        raise ConfigError(f"log.access_file: {error}") from error
+    stack.push_async_callback(writer.close)
+    tasks.spawn(writer.run(), name="access-log")
+    form = format_json if settings.access == "json" else format_combined
+    return lambda entry: writer.add(form(entry))
 
 
 class LineWriter:

@@ -30,15 +30,23 @@ class Admin:
         *,
         cache_dir: Path,
         token: str,
+        problems: Callable[[], list[str]] = list,
     ) -> None:
+        """`problems`: of the other processes."""
         self._metrics = metrics
         self._store = store
         self._origins = origins
         self._catalog = catalog
         self._cache_dir = cache_dir
         self._token = token.encode()
+        self._problems = problems
         self._began = time.monotonic()
         self.draining = False
+
+    def use(self, origins: Origins, token: str) -> None:
+        """Of another config."""
+        self._origins = origins
+        self._token = token.encode()
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._guard])
@@ -68,7 +76,8 @@ class Admin:
     def trouble(self) -> list[str]:
         """Why this server should get no new traffic; empty: it is ready."""
         draining = "draining" if self.draining else ""
-        return [what for what in (self._store.trouble(), self._origins.trouble(), draining) if what]
+        own = (self._store.trouble(), self._origins.trouble(), draining)
+        return [what for what in (*own, *self._problems()) if what]
 
     def refresh(self) -> None:
         """Gauges that are read rather than kept."""

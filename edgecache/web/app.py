@@ -1,42 +1,39 @@
-"""The wiring: the one place where concrete classes are named, and the order of start and end."""
+"""The keeper, or the only process: what lasts, and the order of start and end."""
 
 import asyncio
-import secrets
+import logging
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from edgecache.board import Board
 from edgecache.catalog import Catalog
 from edgecache.config import Config
-from edgecache.core.accesslog import AccessEntry, format_combined, format_json
-from edgecache.core.errors import ConfigError
-from edgecache.core.model import SliceKey
-from edgecache.core.plan import RunSizes
-from edgecache.engine import Engine
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
-from edgecache.hits import Hits
-from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
-from edgecache.origins import Origins
-from edgecache.passthrough import Passthrough
+from edgecache.shared import Shared
 from edgecache.store import SliceStore
 from edgecache.store.disk import DiskStore
-from edgecache.stream import Streams
 from edgecache.tasks import Tasks
-from edgecache.upstream import S3Upstream
-from edgecache.web.accesslog import LineWriter
+from edgecache.uses import read_uses
+from edgecache.web.accesslog import open_access_log
 from edgecache.web.admin import Admin
-from edgecache.web.delivery import Delivery
-from edgecache.web.fast import FastPath
-from edgecache.web.hot import HotTable
-from edgecache.web.own_head import OwnHead
+from edgecache.web.listening import accept_on, bind, load_certificate, tls_context
 from edgecache.web.protocol import HttpServer, require_c_parser
-from edgecache.web.routing import Router
+from edgecache.web.relayed import RelayedServer, RelaySite
+from edgecache.web.service import Lasting, Service
 
+log = logging.getLogger("edgecache.serve")
+
+# How long another process may hold a slice that was removed.
+LINGER = 1.0
 TELL_EVERY = 1.0
+# Answers of a config that was replaced may go on for so long.
+RETIREMENT = 3600.0
 
 
 class Server:
@@ -48,149 +45,153 @@ class Server:
         *,
         store: SliceStore | None = None,
         clock: Callable[[], float] = time.time,
+        shared: Shared | None = None,
+        listener: socket.socket | None = None,
+        admin_listener: socket.socket | None = None,
     ) -> None:
+        """With `shared` it is the keeper of workers, who ask it on `listener`."""
         self.config = config
-        self._given_store = store
-        self._clock = clock
         self.url = ""
         self.admin_url = ""
-        self.metrics = Metrics(config.costs, [route.path for route in config.routes])
+        self._clock = clock
+        self._shared = shared
+        self._listener = listener
+        self._admin_listener = admin_listener
+        routes = [route.path for route in config.routes]
+        if shared is None:
+            self.metrics = Metrics(config.costs, routes)
+            self.generations = Generations()
+        else:
+            own, *others = map(Board, shared.boards)
+            self.metrics = Metrics(config.costs, routes, own, others)
+            self.generations = Generations(shared.generations)
         self.tasks = Tasks()
-        self.generations = Generations()
+        self.store = store or DiskStore(
+            config.cache.dir,
+            limit=config.cache.size,
+            slice_size=config.cache.slice_size,
+            on_removal=self.metrics.removed,
+        )
         self._stack = AsyncExitStack()
 
-    async def start(self) -> None:
-        """:raises ConfigError: a port is taken; StoreError: the folder is in use."""
+    async def start(self, number: int = 0) -> None:
+        """`number` is the config's.
+
+        :raises ConfigError: a port is taken; StoreError: the folder is in use.
+        """
         require_c_parser()
         try:
-            await self._start()
+            await self._start(number)
         except BaseException:
             await self._stack.aclose()
             raise
 
-    async def _start(self) -> None:
+    async def _start(self, number: int) -> None:
         config, metrics = self.config, self.metrics
-        store = self.store = self._given_store or DiskStore(
-            config.cache.dir,
-            limit=config.cache.size,
-            slice_size=config.cache.slice_size,
-            on_removal=metrics.removed,
-        )
-        await store.start()
-        self._stack.push_async_callback(store.close)
+        self._tls = tls_context(config.listen.tls)
+        await self.store.start()
+        self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.tasks.close)
-        upstreams = {
-            name: S3Upstream(origin, config.fetch, clock=self._clock)
-            for name, origin in config.origins.items()
-        }
-        origins = Origins(upstreams, metrics)
-        self._stack.push_async_callback(origins.close)
-        self._public = await self._public_server(self._engine(store, origins), store)
-        self.admin = Admin(
-            metrics,
-            store,
-            origins,
-            self.catalog,
-            cache_dir=config.cache.dir,
-            token=config.admin.token.get_secret_value(),
-        )
-        await self._listen()
-
-    def _engine(self, store: SliceStore, origins: Origins) -> Engine:
-        config, metrics, tasks = self.config, self.metrics, self.tasks
-        size = config.cache.slice_size
-        fills = FillTable(tasks, on_end=lambda end: metrics.fills.labels(end).inc())
+        fills = FillTable(self.tasks, on_end=lambda end: metrics.fills.labels(end).inc())
         metrics.fills_active.set_function(lambda: len(fills))
-        catalog = self.catalog = Catalog(
-            store,
-            tasks,
+        self.catalog = Catalog(
+            self.store,
+            self.tasks,
             metrics,
             fills,
             generations=self.generations,
             clock=self._clock,
-            slice_size=size,
+            slice_size=config.cache.slice_size,
         )
-        sizes = RunSizes(
-            slice_size=size,
-            first_run=config.fetch.first_run,
-            image_run=config.fetch.image_run,
-            max_run=config.fetch.max_run,
+        self._lasting = Lasting(
+            store=self.store,
+            catalog=self.catalog,
+            fills=fills,
+            generations=self.generations,
+            metrics=metrics,
+            tasks=self.tasks,
+            clock=self._clock,
+            record=await open_access_log(config.log, metrics, self.tasks, self._stack),
         )
-        streams = Streams(store, fills, origins, catalog, sizes, tasks)
-        lookup = Lookup(
-            catalog, origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
-        )
-        return Engine(
-            catalog,
-            lookup,
-            streams,
-            Passthrough(lookup),
+        self._service = Service(config, self._lasting)
+        self._stack.push_async_callback(lambda: self._service.close())
+        self.tasks.spawn(self._tell_uses(), name="tell-uses")
+        self.admin = Admin(
             metrics,
-            token=lambda: secrets.token_hex(16),
+            self.store,
+            self._service.origins,
+            self.catalog,
+            cache_dir=config.cache.dir,
+            token=config.admin.token.get_secret_value(),
+            problems=self._problems,
         )
+        self.generations.renew()
+        await self._listen(number)
 
-    async def _public_server(self, engine: Engine, store: SliceStore) -> HttpServer:
-        config, metrics, clock = self.config, self.metrics, self._clock
-        writer = await self._open_access_log()
-        record = recorder(config.log.access, writer) if writer else None
-        router, own_head = Router(config), OwnHead(config.cors.allow_origins)
-        delivery = Delivery(
-            engine,
-            router,
-            metrics,
-            cors=config.cors,
-            own_head=own_head,
-            write_timeout=config.listen.write_timeout,
-            clock=clock,
-            record=record,
-        )
-        hot = HotTable(
-            self.generations,
-            own_head,
-            limit=config.cache.hot_size,
-            largest_body=config.cache.hot_object,
-        )
-        self.tasks.spawn(self._tell_uses(hot, store), name="tell-uses")
-        hits = Hits(self.catalog.hit, store.opened, clock=clock, slice_size=config.cache.slice_size)
-        fast = FastPath(
-            hits, router, metrics, hot=hot, own_head=own_head, clock=clock, record=record
-        )
-        return HttpServer(delivery.handle, config.listen, metrics, fast)
-
-    async def _tell_uses(self, hot: HotTable, store: SliceStore) -> None:
-        """Hot objects count as used, a second later."""
+    async def _tell_uses(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY)
-            for stored, count in hot.uses():
-                store.used(SliceKey(stored.version, 0), count)
+            self._service.tell_uses()
 
-    async def _open_access_log(self) -> LineWriter | None:
-        if self.config.log.access == "off":
-            return None
-        writer = LineWriter(self.config.log.access_file, self.metrics)
-        try:
-            writer.open()
-        except OSError as error:
-            raise ConfigError(f"log.access_file: {error}") from error
-        self._stack.push_async_callback(writer.close)
-        self.tasks.spawn(writer.run(), name="access-log")
-        return writer
+    def _problems(self) -> list[str]:
+        return self._shared.states.problems(time.monotonic()) if self._shared else []
 
-    async def _listen(self) -> None:
+    async def _listen(self, number: int) -> None:
         listen, admin = self.config.listen, self.config.admin
         self._admin_runner = web.AppRunner(
             self.admin.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
         await self._admin_runner.setup()
         self._stack.push_async_callback(self._admin_runner.cleanup)
-        self.admin_url = await open_site(self._admin_runner, admin.host, admin.port, "admin")
+        bound = self._admin_listener or bind(admin.host, admin.port, section="admin")
+        self.admin_url = await accept_on(self._admin_runner, bound)
+        self._public = self._public_server()
+        self._use(self._service, number)
         # aiohttp waits that long twice: for answers to end, then for what it cancelled.
-        self._runner = web.ServerRunner(
+        runner = web.ServerRunner(
             self._public, handle_signals=False, shutdown_timeout=listen.drain_timeout / 2
         )
-        await self._runner.setup()
-        self._stack.push_async_callback(self._runner.cleanup)
-        self.url = await open_site(self._runner, listen.host, listen.port, "listen")
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        if self._listener is not None:
+            await RelaySite(runner, self._listener).start()
+        else:
+            bound = bind(listen.host, listen.port, section="listen")
+            self.url = await accept_on(runner, bound, self._tls)
+
+    def _public_server(self) -> HttpServer | RelayedServer:
+        if self._listener is not None:
+            return RelayedServer(self.config.listen, self.metrics, self._on_message)
+        return HttpServer(self.config.listen, self.metrics)
+
+    def _use(self, service: Service, number: int) -> None:
+        self._service = service
+        self._public.use(service.delivery.handle, service.fast)
+        if self._shared:
+            self._shared.config[0] = number
+
+    def _on_message(self, path: str, data: bytes) -> None:
+        """What a worker tells: so far only what was used."""
+        for key, count in read_uses(data):
+            self.store.used(key, count)
+
+    async def reload(self, config: Config, number: int = 0) -> None:
+        """Answer by another config from now on; running answers end by the old one.
+
+        :raises ConfigError: it cannot be: all stays as it was.
+        """
+        if self._tls is not None and config.listen.tls.cert is not None:
+            load_certificate(self._tls, config.listen.tls)
+        for setting in fixed(self.config, config):
+            log.warning("reload: %s changes only with a restart", setting)
+        config = keep_fixed(self.config, config)
+        self.metrics.reload(config.costs, [route.path for route in config.routes])
+        replaced, service = self._service, Service(config, self._lasting)
+        self.config = config
+        self.catalog.forget()
+        self.admin.use(service.origins, config.admin.token.get_secret_value())
+        self._use(service, number)
+        self.tasks.spawn(replaced.retire(RETIREMENT), name="retire")
 
     async def close(self) -> None:
         """Drains: no new connections, running answers end within `listen.drain_timeout`."""
@@ -198,21 +199,34 @@ class Server:
         await self._stack.aclose()
 
 
-def recorder(style: str, writer: LineWriter) -> Callable[[AccessEntry], None]:
-    form = format_json if style == "json" else format_combined
-    return lambda entry: writer.add(form(entry))
+# Settings that are used at start only.
+FIXED = {
+    "listen": ("host", "port", "workers", "keeper_timeout", "max_connections", "drain_timeout"),
+    "admin": ("host", "port"),
+    "cache": ("dir", "size", "slice_size"),
+    "log": ("level", "access", "access_file"),
+}
 
 
-async def open_site(runner: web.BaseRunner, host: str, port: int, section: str) -> str:
-    """Listens, and says where: the port that was chosen where 0 was asked for."""
-    site = web.TCPSite(runner, host, port, backlog=1024)
-    try:
-        await site.start()
-    except OSError as error:
-        raise ConfigError(f"{section}: cannot listen on {host}:{port}: {error.strerror}") from error
-    chosen = runner.addresses[-1][1]
-    name = "127.0.0.1" if host in ("0.0.0.0", "", "::") else host  # noqa: S104
-    return f"http://[{name}]:{chosen}" if ":" in name else f"http://{name}:{chosen}"
+def fixed(old: Config, new: Config) -> list[str]:
+    """Settings that differ, and can't be changed while it runs."""
+    return [
+        f"{section}.{name}"
+        for section, names in FIXED.items()
+        for name in names
+        if getattr(getattr(old, section), name) != getattr(getattr(new, section), name)
+    ]
+
+
+def keep_fixed(old: Config, new: Config) -> Config:
+    """`new`, but for what can't be changed."""
+    sections = {
+        section: getattr(new, section).model_copy(
+            update={name: getattr(getattr(old, section), name) for name in names}
+        )
+        for section, names in FIXED.items()
+    }
+    return new.model_copy(update=sections)
 
 
 async def start(config: Config) -> Server:

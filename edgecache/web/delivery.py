@@ -2,7 +2,7 @@
 an answer that can't be ended as it began is cut, never ended short."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from aiohttp import web
@@ -14,11 +14,11 @@ from edgecache.core.cors import preflight_fields
 from edgecache.core.errors import BadTarget, EdgecacheError, MethodNotAllowed
 from edgecache.core.model import Result
 from edgecache.core.validators import format_http_date
-from edgecache.engine import Engine
 from edgecache.metrics import Metrics
-from edgecache.request import ObjectRequest
+from edgecache.request import Answer, ObjectRequest
 from edgecache.web.exchange import Exchange, Written, is_host
 from edgecache.web.own_head import SERVER, OwnHead
+from edgecache.web.peer import INTERNAL
 from edgecache.web.refusal import ALLOW, refuse, target
 from edgecache.web.routing import Router
 
@@ -32,7 +32,7 @@ VERSIONS = frozenset({(1, 0), (1, 1)})
 class Delivery:
     def __init__(
         self,
-        engine: Engine,
+        answer: Callable[[ObjectRequest], Awaitable[Answer | None]],
         router: Router,
         metrics: Metrics,
         *,
@@ -42,7 +42,8 @@ class Delivery:
         clock: Callable[[], float],
         record: Callable[[AccessEntry], None] | None,
     ) -> None:
-        self._engine = engine
+        self.running = 0  # answers
+        self._answer = answer
         self._router = router
         self._metrics = metrics
         self._cors = cors
@@ -51,30 +52,45 @@ class Delivery:
         self._record = record
         self._own_head = own_head
 
+    def exchange(self, request: web.BaseRequest) -> Exchange:
+        return Exchange(request, self._write_timeout)
+
     async def handle(self, request: web.BaseRequest) -> Written:
-        exchange = Exchange(request, self._write_timeout)
+        return await self.run(self.exchange(request))
+
+    async def run(
+        self, exchange: Exchange, answer: Answer | EdgecacheError | None = None
+    ) -> Written:
+        """Answers, with `answer` if it is there already, and keeps account of it."""
         self._metrics.in_flight.inc()
+        self.running += 1
         try:
-            await self._respond(exchange)
+            await self._respond(exchange, answer)
         except ConnectionError:
             exchange.cut()
         except TimeoutError:
-            log.info("answer cut target=%.200r reason=the client does not read", target(request))
+            where = target(exchange.request)
+            log.info("answer cut target=%.200r reason=the client does not read", where)
             exchange.cut()
         except Exception:
             exchange.status = 500
             raise  # the connection logs it, and answers if nothing was sent
         finally:
+            self.running -= 1
             self._metrics.in_flight.dec()
             self._finish(exchange)
         return exchange.end()
 
-    async def _respond(self, exchange: Exchange) -> None:
+    async def _respond(self, exchange: Exchange, answer: Answer | EdgecacheError | None) -> None:
         request = exchange.request
         try:
+            if isinstance(answer, EdgecacheError):
+                raise answer
             match request.method:
                 case "GET" | "HEAD":
-                    await self._deliver(exchange)
+                    answer = answer or await self.find(exchange)
+                    if answer is not None:  # the keeper's is never
+                        await self._give(exchange, answer)
                 case "OPTIONS":
                     await self._preflight(exchange)
                 case _:
@@ -87,7 +103,11 @@ class Delivery:
             log.warning("answer cut target=%.200r reason=%s %s", target(request), error, hint)
             exchange.cut()
 
-    async def _deliver(self, exchange: Exchange) -> None:
+    async def find(self, exchange: Exchange) -> Answer | None:
+        """The answer to a GET or HEAD.
+
+        :raises EdgecacheError: with the status to give instead.
+        """
         request = exchange.request
         if request.version not in VERSIONS:  # the parser also lets 0.9 and 2.0 pass
             raise BadTarget("only HTTP/1.1 and HTTP/1.0 are spoken here")
@@ -95,8 +115,11 @@ class Delivery:
             raise BadTarget("the Host field is malformed")  # RFC 9112 §3.2
         key, route = self._router.resolve(request.raw_path)
         exchange.route = route.label
-        wanted = ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
-        answer = await self._engine.answer(wanted)
+        return await self._answer(
+            ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
+        )
+
+    async def _give(self, exchange: Exchange, answer: Answer) -> None:
         exchange.result = answer.result
         exchange.cache_status = answer.cache_status
         head = render(answer.fields) + length_line(answer.length) + self._own_lines(exchange)
@@ -124,6 +147,10 @@ class Delivery:
         return ("Date", format_http_date(self._clock()))
 
     def _finish(self, exchange: Exchange) -> None:
+        for source, count in exchange.sent.items():
+            self._metrics.gave(exchange.route, source, count)
+        if exchange.peer == INTERNAL:
+            return  # part of an answer that a worker keeps account of
         method = exchange.request.method
         duration = exchange.duration
         self._metrics.served(
@@ -134,7 +161,5 @@ class Delivery:
             duration,
             exchange.time_to_first_byte or duration,
         )
-        for source, count in exchange.sent.items():
-            self._metrics.gave(exchange.route, source, count)
         if self._record is not None:
             self._record(exchange.entry(self._clock()))

@@ -45,7 +45,9 @@ class FastPath:
         own_head: OwnHead,
         clock: Callable[[], float],
         record: Callable[[AccessEntry], None] | None,
+        is_current: Callable[[], bool] | None = None,
     ) -> None:
+        """`is_current`: whether the config is, None: always."""
         self._hits = hits
         self._router = router
         self._metrics = metrics
@@ -53,6 +55,7 @@ class FastPath:
         self._own_head = own_head
         self._clock = clock
         self._record = record
+        self._is_current = is_current
 
     def answer(
         self, message: RawRequestMessage, transport: asyncio.WriteTransport, client: str
@@ -66,6 +69,7 @@ class FastPath:
             or message.should_close
             or message.upgrade
             or not is_host(headers.get(hdrs.HOST, ""))
+            or (self._is_current is not None and not self._is_current())
         ):
             return False
         try:

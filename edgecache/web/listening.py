@@ -2,63 +2,53 @@
 
 import socket
 import ssl
-from contextlib import suppress
 
 from aiohttp import web
 
-from edgecache.config import Listen, Tls
+from edgecache.config import Tls
 from edgecache.core.errors import ConfigError
 
 # Connects that wait until they are accepted; the kernel may allow fewer.
 BACKLOG = 4096
 
 
-def public_sockets(listen: Listen, count: int) -> list[socket.socket]:
-    """As many sockets on one port: the kernel spreads connections over those of a group.
+def bind(host: str, port: int, *, section: str, shares: bool = False) -> socket.socket:
+    """A socket that listens; `shares`: others may listen on its port, and the kernel spreads
+    connections over them.
 
-    :raises ConfigError: the address is taken, or none of this machine.
+    :raises ConfigError: the address is taken, or none of this machine; `section` is the setting's.
     """
-    opened: list[socket.socket] = []
-    port = listen.port
     try:
         family, *_, address = socket.getaddrinfo(
-            listen.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        for _ in range(count):
-            bound = socket.create_server(
-                (address[0], port),
-                family=family,
-                backlog=BACKLOG,
-                reuse_port=count > 1,
-                dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
-            )
-            opened.append(bound)
-            port = bound.getsockname()[1]  # the one that was chosen where 0 was asked for
+        return socket.create_server(
+            (str(address[0]), port),
+            family=family,
+            backlog=BACKLOG,
+            reuse_port=shares,
+            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
+        )
     except OSError as error:
-        for one in opened:
-            one.close()
         reason = error.strerror or error
-        raise ConfigError(f"listen: cannot listen on {listen.host}:{port}: {reason}") from error
-    return opened
+        raise ConfigError(f"{section}: cannot listen on {host}:{port}: {reason}") from error
 
 
-async def open_socket(
+def bind_group(host: str, port: int, count: int) -> list[socket.socket]:
+    """As many sockets on one port, which is one that is free where `port` is 0."""
+    first = bind(host, port, section="listen", shares=True)
+    chosen = first.getsockname()[1]
+    others = [bind(host, chosen, section="listen", shares=True) for _ in range(count - 1)]
+    return [first, *others]
+
+
+async def accept_on(
     runner: web.BaseRunner, bound: socket.socket, context: ssl.SSLContext | None = None
 ) -> str:
     """Accepts connections, and says where."""
     await web.SockSite(runner, bound, ssl_context=context, backlog=BACKLOG).start()
     host, port = bound.getsockname()[:2]
     return url_of(host, port, "https" if context else "http")
-
-
-async def open_port(runner: web.BaseRunner, host: str, port: int, section: str) -> str:
-    """Listens, and says where: the port that was chosen where 0 was asked for."""
-    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
-    try:
-        await site.start()
-    except OSError as error:
-        raise ConfigError(f"{section}: cannot listen on {host}:{port}: {error.strerror}") from error
-    return url_of(host, runner.addresses[-1][1], "http")
 
 
 def url_of(host: str, port: int, scheme: str) -> str:
@@ -86,7 +76,6 @@ def load_certificate(context: ssl.SSLContext, tls: Tls) -> None:
     """
     try:
         context.load_cert_chain(str(tls.cert), tls.key and str(tls.key))
-    except (OSError, ssl.SSLError) as error:
-        with suppress(AttributeError):
-            reason = error.strerror or getattr(error, "reason", "") or str(error)
+    except OSError as error:  # ssl's errors are
+        reason = getattr(error, "reason", "") or error.strerror or error
         raise ConfigError(f"listen.tls: {tls.cert}, {tls.key}: {reason}") from error

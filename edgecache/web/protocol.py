@@ -22,6 +22,7 @@ from edgecache.config import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
 from edgecache.web.fast import FastPath
+from edgecache.web.forwarded import Networks, forwarded
 from edgecache.web.peer import PEER, Peer
 
 log = logging.getLogger("edgecache.http")
@@ -68,13 +69,13 @@ def bare_answer(status: HTTPStatus, *fields: str) -> bytes:
 class Connection(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_client", "_fast", "_head_timer", "_limits", "_metrics")
+    __slots__ = ("_client", "_head_timer", "_is_proxy", "_limits", "_metrics", "_scheme", "_server")
 
     MAX_FIELDS: ClassVar = 128
+    COUNTS: ClassVar = True  # as a client's
 
-    def __init__(
-        self, server: web.Server, limits: Listen, metrics: Metrics, fast: FastPath | None = None
-    ) -> None:
+    def __init__(self, server: "HttpServer") -> None:
+        limits = server.limits
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -85,21 +86,30 @@ class Connection(web.RequestHandler):
             read_bufsize=READ_BUFFER,
             auto_decompress=False,
         )
+        self._server = server
         self._limits = limits
-        self._metrics = metrics
-        self._fast = fast
+        self._metrics = server.metrics
         self._client = "-"
+        self._scheme = "http"
+        self._is_proxy = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def peer(self, headers: CIMultiDictProxy[str]) -> Peer:
         """Who sent a request with these fields."""
-        return Peer(self._client, "http", headers.get("X-Request-Id", ""))
+        client, scheme = self._client, self._scheme
+        if self._is_proxy:
+            client, scheme = forwarded(headers, client, scheme, self._server.trusted)
+        return Peer(client, scheme, headers.get("X-Request-Id", ""))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._metrics.connections.inc()
+        if self.COUNTS:
+            self._metrics.connections.inc()
         if peer := transport.get_extra_info("peername"):
             self._client = str(peer[0])
+            self._is_proxy = self._client in self._server.trusted
+        if transport.get_extra_info("sslcontext"):
+            self._scheme = "https"
         # cast: uvloop's transports are not asyncio's by class.
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=WRITE_BUFFER)
         connection = transport.get_extra_info("socket")
@@ -134,8 +144,12 @@ class Connection(web.RequestHandler):
             or self._close
             or self._force_close
             or self.writing_paused
-            or self._fast is None
-            or not self._fast.answer(message, transport, self._client)
+            or (fast := self._server.fast) is None
+            or not fast.answer(
+                message,
+                transport,
+                self.peer(message.headers).client if self._is_proxy else self._client,
+            )
         ):
             waiter.set_result(None)
             return
@@ -164,7 +178,8 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
-        self._metrics.connections.dec()
+        if self.COUNTS:
+            self._metrics.connections.dec()
         super().connection_lost(exc)
 
     async def start(self) -> None:
@@ -242,18 +257,27 @@ class Refusal(asyncio.Protocol):
 class HttpServer(web.Server):
     """The low-level server: one handler for every request, no routing, no Application."""
 
-    def __init__(
-        self, handler: Handler, limits: Listen, metrics: Metrics, fast: FastPath | None = None
-    ) -> None:
+    def __init__(self, limits: Listen, metrics: Metrics) -> None:
         # Cancelled, a handler notices at once that its client has left, not at its next write: no
         # slice more is bought. What others share runs in tasks of its own.
-        super().__init__(handler, request_factory=make_request, handler_cancellation=True)
-        self._limits = limits
-        self._metrics = metrics
-        self._fast = fast
+        super().__init__(self.handle, request_factory=make_request, handler_cancellation=True)
+        self.limits = limits
+        self.metrics = metrics
+        self.fast: FastPath | None = None
+        self._handler: Handler | None = None
+        self.trusted = Networks(limits.trusted_proxies)
+
+    def use(self, handler: Handler, fast: FastPath | None = None) -> None:
+        """Requests from now on are theirs."""
+        self._handler, self.fast = handler, fast
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._handler is None:
+            raise RuntimeError("a server without a handler")
+        return await self._handler(request)
 
     def __call__(self) -> web.RequestHandler:
-        if len(self._connections) >= self._limits.max_connections:
-            self._metrics.connections_refused.inc()
+        if len(self._connections) >= self.limits.max_connections:
+            self.metrics.connections_refused.inc()
             return Refusal()  # type: ignore[return-value]  # the loop only wants a protocol
-        return Connection(self, self._limits, self._metrics, self._fast)
+        return Connection(self)

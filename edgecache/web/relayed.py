@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 from edgecache.config import Listen
 from edgecache.metrics import Metrics
 from edgecache.web.peer import FIELD, GREETING, INTERNAL, PEER, Peer, decode
-from edgecache.web.protocol import Connection, Handler, make_request
+from edgecache.web.protocol import Connection, HttpServer
 
 YEAR = 365 * 86400.0
 # Connects that wait while a keeper starts: each worker's requests of that time.
@@ -31,6 +31,7 @@ class RelayedConnection(Connection):
     __slots__ = ()
 
     MAX_FIELDS: ClassVar = Connection.MAX_FIELDS + 4  # the worker's own come on top
+    COUNTS: ClassVar = False
 
     def peer(self, headers: CIMultiDictProxy[str]) -> Peer:
         return decode(headers.get(FIELD, ""))  # the first: a worker's stands before all others
@@ -41,23 +42,19 @@ class RelayedConnection(Connection):
             self.transport.write(GREETING)
 
 
-class RelayedServer(web.Server):
-    def __init__(
-        self, handler: Handler, limits: Listen, metrics: Metrics, on_message: OnMessage
-    ) -> None:
+class RelayedServer(HttpServer):
+    def __init__(self, limits: Listen, metrics: Metrics, on_message: OnMessage) -> None:
         """`on_message` gets path and data of what a worker tells in its own name."""
-        super().__init__(self._handle, request_factory=make_request, handler_cancellation=True)
-        self._handler = handler
-        self._limits = limits.model_copy(update={"header_timeout": YEAR, "keepalive_timeout": YEAR})
-        self._metrics = metrics
+        without = {"header_timeout": YEAR, "keepalive_timeout": YEAR, "trusted_proxies": ()}
+        super().__init__(limits.model_copy(update=without), metrics)
         self._on_message = on_message
 
     def __call__(self) -> web.RequestHandler:
-        return RelayedConnection(self, self._limits, self._metrics)
+        return RelayedConnection(self)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method != "POST" or request[PEER] != INTERNAL:
-            return await self._handler(request)
+            return await super().handle(request)
         self._on_message(request.raw_path, await request.content.read())
         return web.Response(status=204)
 

@@ -1,6 +1,7 @@
 """From the raw request target to the object and its route's settings, or a refusal."""
 
 from functools import lru_cache
+from urllib.parse import quote
 
 from edgecache.config import Config
 from edgecache.core.errors import Forbidden
@@ -38,6 +39,11 @@ class Router:
             Route(label="/", ttl=config.freshness.ttl, browser_ttl=365 * 86400.0),
         )
         self.resolve = lru_cache(REMEMBERED)(self._resolve)
+
+    def target(self, key: ObjectKey) -> str:
+        """A target that names the object, whatever its key looks like."""
+        bucket = next(bucket for bucket, origin in self._buckets.items() if origin == key.origin)
+        return f"/{bucket}/{quote(key.key, safe='')}"
 
     def _resolve(self, raw_path: str) -> tuple[ObjectKey, Route]:
         """:raises BadTarget: not an object's name; Forbidden: not public."""

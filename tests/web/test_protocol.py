@@ -23,7 +23,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def listening(handler: Handler, metrics: Metrics | None = None) -> AsyncIterator[int]:
-    server = HttpServer(handler, Listen(), metrics or Metrics(Costs()))
+    server = HttpServer(Listen(), metrics or Metrics(Costs()))
+    server.use(handler)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         yield listener.sockets[0].getsockname()[1]
@@ -158,10 +159,7 @@ async def test_only_a_client_that_takes_nothing_is_cut(
 ) -> None:
     """After a hit no handler waits for the client: the connection looks after it."""
 
-    async def handler(_: web.BaseRequest) -> web.StreamResponse:
-        raise AssertionError("not asked")
-
-    server = HttpServer(handler, Listen(), Metrics(Costs()))
+    server = HttpServer(Listen(), Metrics(Costs()))
     connection = server()
     assert isinstance(connection, Connection)
     transport = Stuck(1000 - taken)

@@ -1,0 +1,184 @@
+"""The processes of one server: a keeper and workers under a parent, or one that is all.
+
+Rule of this module: what must not be tried again and again (a port that is taken, a certificate
+that can't be read) is found out in the parent, before anything is forked.
+"""
+
+import logging
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecache.config import Config
+from edgecache.core.errors import ConfigError
+from edgecache.cpus import usable_cpus
+from edgecache.memory import freeze_modules
+from edgecache.process import LoopFactory, live_alone, run, serve_as_child
+from edgecache.shared import Shared
+from edgecache.store.folder import check_unused
+from edgecache.supervisor import Child, Role, raise_file_limit, supervise
+from edgecache.web.app import Server
+from edgecache.web.listening import BACKLOG, bind, bind_group, tls_context, url_of
+from edgecache.web.worker import Worker
+
+log = logging.getLogger("edgecache.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What the parent opens and the children inherit: they outlive each of them."""
+
+    public: list[socket.socket]
+    admin: socket.socket
+    relay: socket.socket
+    path: Path  # of `relay`
+
+    def keep(self, *own: socket.socket) -> None:
+        """Close all others, in a child."""
+        for one in (*self.public, self.admin, self.relay):
+            if one not in own:
+                one.close()
+
+
+class Processes:
+    """`read` gives the config anew, or raises a ConfigError."""
+
+    def __init__(
+        self, config: Config, read: Callable[[], Config], loop_factory: LoopFactory
+    ) -> None:
+        self._config = config
+        self._number = 1
+        self._read = read
+        self._loop_factory = loop_factory
+
+    def run(self) -> int:
+        """Until SIGTERM; the exit status.
+
+        :raises ConfigError: it can't be served as it is configured; StoreError: nor the folder.
+        """
+        raise_file_limit()
+        count = self._config.listen.workers
+        workers = usable_cpus() if count == "auto" else count
+        if workers > 1:
+            with ExitStack() as stack:
+                return self._run_several(workers, stack)
+        self._run_alone()
+        return 0
+
+    def _run_alone(self) -> None:
+        server = Server(self._config)
+
+        def tell() -> None:
+            log.info("serving url=%s admin=%s", server.url, server.admin_url)
+
+        run(
+            lambda events: live_alone(
+                server,
+                events,
+                on_ready=tell,
+                read=self._read_anew,
+                drain_timeout=self._config.listen.drain_timeout,
+            ),
+            self._loop_factory,
+        )
+
+    def _read_anew(self) -> Config | None:
+        """None: it can't be used, and the log says why."""
+        try:
+            config = self._read()
+            tls_context(config.listen.tls)
+        except ConfigError as error:
+            for line in error.message.splitlines():
+                log.error("reload: the config is kept as it was: %s", line)
+            return None
+        self._config = config
+        self._number += 1
+        log.info("reload: config read")
+        return config
+
+    def _run_several(self, workers: int, stack: ExitStack) -> int:
+        tls_context(self._config.listen.tls)
+        check_unused(self._config.cache.dir)
+        sockets = self._open(workers, stack)
+        shared = Shared(["keeper", *(f"worker-{number}" for number in range(1, workers + 1))])
+        roles = [Role("keeper", self._keeper(shared, sockets))]
+        roles += [
+            Role(name, self._worker(shared, sockets, index))
+            for index, name in enumerate(shared.states.names)
+            if index
+        ]
+        freeze_modules()
+        return supervise(
+            roles,
+            states=shared.states,
+            drain_timeout=self._config.listen.drain_timeout,
+            reload=self._message,
+        )
+
+    def _open(self, workers: int, stack: ExitStack) -> Sockets:
+        listen, admin = self._config.listen, self._config.admin
+        folder = Path(tempfile.mkdtemp(prefix="edgecache-"))  # 0700
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        path = folder / "keeper"
+        sockets = Sockets(
+            bind_group(listen.host, listen.port, workers),
+            bind(admin.host, admin.port, section="admin"),
+            relay_socket(path),
+            path,
+        )
+        scheme = "https" if listen.tls.cert else "http"
+        public, private = (one.getsockname() for one in (sockets.public[0], sockets.admin))
+        log.info(
+            "serving url=%s admin=%s workers=%d",
+            url_of(public[0], public[1], scheme),
+            url_of(private[0], private[1], "http"),
+            workers,
+        )
+        return sockets
+
+    def _keeper(self, shared: Shared, sockets: Sockets) -> Callable[[Child], int]:
+        def make() -> Server:
+            return Server(
+                self._config, shared=shared, listener=sockets.relay, admin_listener=sockets.admin
+            )
+
+        def role(child: Child) -> int:
+            sockets.keep(sockets.relay, sockets.admin)
+            return self._serve(child, make)
+
+        return role
+
+    def _worker(self, shared: Shared, sockets: Sockets, index: int) -> Callable[[Child], int]:
+        listener = sockets.public[index - 1]
+
+        def make() -> Worker:
+            return Worker(
+                self._config, shared=shared, index=index, listener=listener, keeper=sockets.path
+            )
+
+        def role(child: Child) -> int:
+            sockets.keep(listener)
+            return self._serve(child, make)
+
+        return role
+
+    def _serve(self, child: Child, make: Callable[[], Server | Worker]) -> int:
+        return serve_as_child(child, make, self._number, self._read, self._loop_factory)
+
+    def _message(self) -> bytes | None:
+        """What children are told: the number of the config that they are to read."""
+        return None if self._read_anew() is None else b"%d" % self._number
+
+
+def relay_socket(path: Path) -> socket.socket:
+    """Where the keeper listens, for our own user only."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener

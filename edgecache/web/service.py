@@ -1,0 +1,126 @@
+"""What a config decides of the keeper's answers, wired. Rule: all of it is replaced when the config
+is; what outlives a config is given."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgecache.catalog import Catalog
+from edgecache.config import Config
+from edgecache.core.accesslog import AccessEntry
+from edgecache.core.model import SliceKey
+from edgecache.core.plan import RunSizes
+from edgecache.engine import Engine
+from edgecache.fill import FillTable
+from edgecache.generations import Generations
+from edgecache.hits import Hits
+from edgecache.lookup import Lookup
+from edgecache.metrics import Metrics
+from edgecache.origins import Origins
+from edgecache.passthrough import Passthrough
+from edgecache.store import SliceStore
+from edgecache.stream import Streams
+from edgecache.tasks import Tasks
+from edgecache.upstream import S3Upstream
+from edgecache.web.delivery import Delivery
+from edgecache.web.fast import FastPath
+from edgecache.web.hot import HotTable
+from edgecache.web.own_head import OwnHead
+from edgecache.web.routing import Router
+
+# Between two looks at whether a replaced service has ended its answers.
+LOOK_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lasting:
+    """What a server has as long as it runs."""
+
+    store: SliceStore
+    catalog: Catalog
+    fills: FillTable
+    generations: Generations
+    metrics: Metrics
+    tasks: Tasks
+    clock: Callable[[], float]
+    record: Callable[[AccessEntry], None] | None
+
+
+class Service:
+    def __init__(self, config: Config, lasting: Lasting) -> None:
+        self._store = lasting.store
+        self._tasks = lasting.tasks
+        upstreams = {
+            name: S3Upstream(origin, config.fetch, clock=lasting.clock)
+            for name, origin in config.origins.items()
+        }
+        self.origins = Origins(upstreams, lasting.metrics)
+        router, own_head = Router(config), OwnHead(config.cors.allow_origins)
+        self.delivery = Delivery(
+            self._engine(config, lasting).answer,
+            router,
+            lasting.metrics,
+            cors=config.cors,
+            own_head=own_head,
+            write_timeout=config.listen.write_timeout,
+            clock=lasting.clock,
+            record=lasting.record,
+        )
+        self.hot = HotTable(
+            lasting.generations,
+            own_head,
+            limit=config.cache.hot_size,
+            largest_body=config.cache.hot_object,
+        )
+        self.fast = FastPath(
+            Hits(
+                lasting.catalog.hit,
+                lasting.store.opened,
+                clock=lasting.clock,
+                slice_size=config.cache.slice_size,
+            ),
+            router,
+            lasting.metrics,
+            hot=self.hot,
+            own_head=own_head,
+            clock=lasting.clock,
+            record=lasting.record,
+        )
+
+    def _engine(self, config: Config, lasting: Lasting) -> Engine:
+        sizes = RunSizes(
+            slice_size=config.cache.slice_size,
+            first_run=config.fetch.first_run,
+            image_run=config.fetch.image_run,
+            max_run=config.fetch.max_run,
+        )
+        catalog, tasks = lasting.catalog, lasting.tasks
+        streams = Streams(lasting.store, lasting.fills, self.origins, catalog, sizes, tasks)
+        lookup = Lookup(
+            catalog, self.origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
+        )
+        return Engine(
+            catalog,
+            lookup,
+            streams,
+            Passthrough(lookup),
+            lasting.metrics,
+            token=lambda: secrets.token_hex(16),
+        )
+
+    def tell_uses(self) -> None:
+        """Hot objects count as used."""
+        for stored, count in self.hot.uses():
+            self._store.used(SliceKey(stored.version, 0), count)
+
+    async def close(self) -> None:
+        await self.origins.close()
+
+    async def retire(self, patience: float) -> None:
+        """Close once all that runs has ended, in `patience` seconds at most."""
+        for _ in range(int(patience / LOOK_EVERY)):
+            if not self.delivery.running and not self.origins.reading:
+                break
+            await asyncio.sleep(LOOK_EVERY)
+        await self.close()
