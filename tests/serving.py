@@ -1,10 +1,11 @@
 """A running edgecache in front of a RunPod-like origin, and a client that hides nothing.
 
 Rule of this module: tests say what they need of a server, never how it is made. `VARIANTS` are the
-forms that a server has, `USUAL` those that every suite runs in; a test that all forms matter to is
-marked with `in_every_variant`.
+forms that a server has, `USUAL` those that every suite runs in, `EXACT` those of the suites that
+say what a client sees; a test that all forms matter to is marked with `in_every_variant`.
 
-A test module takes the fixtures it uses: `serve = serving.serve`, `site = serving.site`.
+A test module takes the fixtures it uses: `serve = serving.serve` (or `serving.serve_exactly`),
+`site = serving.site`.
 """
 
 import asyncio
@@ -24,18 +25,38 @@ import pytest
 from multidict import CIMultiDict
 
 from edgecache.config import Config
-from edgecache.store import SliceStore
+from edgecache.metrics import Metrics
 from edgecache.store.memory import MemoryStore
 from edgecache.web.app import Server
+from tests.cluster import Cluster
 from tests.conftest import FakeClock
 from tests.runpod import RunPodOrigin
 
-# Name of a form -> what makes its store; None: the product's own, on disk.
-VARIANTS: dict[str, Callable[[], SliceStore] | None] = {
-    "memory": MemoryStore,
-    "disk": None,
+Make = Callable[[Config, FakeClock], Server]
+# A server keeps its store over a restart where the store is in memory.
+MakeForm = Callable[[], Make]
+
+
+def in_memory() -> Make:
+    store = MemoryStore()
+    return lambda config, clock: Server(config, store=store, clock=clock)
+
+
+def on_disk() -> Make:
+    return lambda config, clock: Server(config, clock=clock)
+
+
+def with_workers() -> Make:
+    return lambda config, clock: Cluster(config, clock=clock)
+
+
+VARIANTS: dict[str, MakeForm] = {
+    "memory": in_memory,
+    "disk": on_disk,
+    "workers": with_workers,
 }
 USUAL = ["memory"]
+EXACT = ["memory", "workers"]
 in_every_variant = pytest.mark.parametrize("serve", VARIANTS, indirect=True)
 SLICE = 64 * 2**10  # the smallest there is: a few of them make a test's object
 PATIENCE = 10.0  # seconds until a test that waits for an answer fails
@@ -220,11 +241,15 @@ class Site:
 
     @property
     def in_flight(self) -> float:
-        return self.server.metrics.in_flight.value
+        return sum(metrics.in_flight.value for metrics in self._all_metrics())
 
     @property
     def connections(self) -> float:
-        return self.server.metrics.connections.value
+        return sum(metrics.connections.value for metrics in self._all_metrics())
+
+    def _all_metrics(self) -> list[Metrics]:
+        workers = self.server.workers if isinstance(self.server, Cluster) else []
+        return [self.server.metrics, *(worker.metrics for worker in workers)]
 
     def access_log(self) -> list[str]:
         """Its lines; all of them only once the server is closed."""
@@ -240,22 +265,21 @@ class Site:
 Serve = Callable[..., AbstractAsyncContextManager[Site]]
 
 
-@pytest.fixture(params=USUAL)
-def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+def serving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """`async with serve(listen={"header_timeout": 0.05}) as site:` with settings by section."""
-    make_store = VARIANTS[request.param]
+    make_form = VARIANTS[request.param]
     numbers = count()
     clock = FakeClock()
 
     @asynccontextmanager
-    async def serving(**settings: Any) -> AsyncIterator[Site]:
+    async def started(**settings: Any) -> AsyncIterator[Site]:
         folder = tmp_path / str(next(numbers))
         folder.mkdir()
         async with RunPodOrigin(now=clock) as origin:
             config = settings_for(origin, folder, settings)
-            store = make_store() if make_store else None
+            make = make_form()
             site = Site(
-                lambda: Server(config, store=store, clock=clock),
+                lambda: make(config, clock),
                 origin,
                 clock,
                 folder / "access.log",
@@ -268,7 +292,12 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
 
     # The signer asks botocore's clock, which the origin compares with its own.
     with patch("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(clock(), UTC)):
-        yield serving
+        yield started
+
+
+serve = pytest.fixture(params=USUAL, name="serve")(serving)
+# For the suites that hold for one process and for several.
+serve_exactly = pytest.fixture(params=EXACT, name="serve")(serving)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.reading import KEY, TARGET, asking, at_rest, fetch, gauge, left, put,
 from tests.runpod import RunPodOrigin
 from tests.serving import PATIENCE, SLICE, Reply, Serve, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import pytest
 from tests import serving
 from tests.serving import Reply, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH = "/outputs/a.png"

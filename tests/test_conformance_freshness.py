@@ -8,7 +8,7 @@ from tests.faults import Fields
 from tests.s3 import StoredObject
 from tests.serving import Reply, Serve, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH = "/outputs/a.png"

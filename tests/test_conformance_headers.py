@@ -8,7 +8,7 @@ from tests.faults import Fields
 from tests.pattern import Pattern
 from tests.serving import SLICE, Reply, Serve, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH = "/outputs/a.png"

@@ -8,7 +8,7 @@ from tests import serving
 from tests.faults import BEFORE_HEAD, Cut, Error, Fields, Raw, Redirect, Reset, Stall
 from tests.serving import Serve, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH = "/outputs/a.png"

@@ -9,7 +9,7 @@ from tests.faults import Bare, Cut, Error, Stall
 from tests.pattern import Pattern
 from tests.serving import Serve, Site, request_bytes
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH, KEY = "/outputs/a.mp4", "outputs/a.mp4"

@@ -10,7 +10,7 @@ from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Reply, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 KEY = "outputs/clip.mp4"

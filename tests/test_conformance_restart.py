@@ -17,7 +17,7 @@ from tests.pattern import Pattern
 from tests.runpod import RunPodOrigin
 from tests.serving import SLICE, Serve, Site, in_every_variant, request_bytes
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH, KEY = "/outputs/a.mp4", "outputs/a.mp4"

@@ -10,7 +10,7 @@ from tests.faults import Bare, Error, Reset
 from tests.s3 import StoredObject
 from tests.serving import SLICE, Reply, Serve, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH = "/outputs/a.png"

@@ -10,7 +10,7 @@ import pytest
 from tests import serving
 from tests.serving import Serve, Site, parse_replies
 
-serve = serving.serve
+serve = serving.serve_exactly
 site = serving.site
 
 PATH = "/outputs/a.png"

@@ -27,7 +27,7 @@ from tests.serving import PATIENCE, SLICE, Serve, Site
 from tests.stack import KEY as STACK_KEY
 from tests.stack import ROUTE, SIZE, Stack
 
-serve = serving.serve
+serve = serving.serve_exactly
 
 MIB = 2**20
 GIB = 2**30

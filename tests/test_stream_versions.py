@@ -16,7 +16,7 @@ from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, Download, asking, at_rest, download, fetch, put, span, until
 from tests.serving import SLICE, Serve, Site
 
-serve = serving.serve
+serve = serving.serve_exactly
 
 # How the origin may treat validators; each with whether it must be told that If-Match failed.
 ORIGINS: dict[str, dict[str, bool]] = {
