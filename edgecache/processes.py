@@ -37,6 +37,11 @@ class Sockets:
     relay: socket.socket
     path: Path  # of `relay`
 
+    def close_public(self) -> None:
+        """No new connections: those of workers that still drain are theirs."""
+        for one in self.public:
+            one.close()
+
     def keep(self, *own: socket.socket) -> None:
         """Close all others, in a child."""
         for one in (*self.public, self.admin, self.relay):
@@ -117,6 +122,7 @@ class Processes:
             states=shared.states,
             drain_timeout=self._config.listen.drain_timeout,
             reload=self._message,
+            on_drain=sockets.close_public,
         )
 
     def _open(self, workers: int, stack: ExitStack) -> Sockets:

@@ -53,6 +53,7 @@ def supervise(
     states: States,
     drain_timeout: float,
     reload: Callable[[], bytes | None],
+    on_drain: Callable[[], None] = lambda: None,
     notifier: Notifier | None = None,
     timing: Timing = Timing(),
 ) -> int:
@@ -61,14 +62,21 @@ def supervise(
 
     SIGTERM, SIGINT: SIGTERM to all but the first role, and to the first when they have ended.
     A second one, or drain_timeout and the grace: SIGKILL. SIGHUP: `reload()` gives the message that
-    children are told, the first of them first; None is a config that is not taken. To be called in
+    children are told, the first of them first; None is a config that is not taken. `on_drain` is
+    where the parent lets go of what it holds for children to come. To be called in
     the main thread of a process without others. `states` are made with the names of the roles.
     """
     if states.names != tuple(role.name for role in roles):
         raise ValueError("the states are not those of the roles")
     notifier = notifier or Notifier.from_environment(os.environ)
     return Supervisor(
-        roles, states, notifier, drain_timeout=drain_timeout, reload=reload, timing=timing
+        roles,
+        states,
+        notifier,
+        drain_timeout=drain_timeout,
+        reload=reload,
+        on_drain=on_drain,
+        timing=timing,
     ).run()
 
 
@@ -84,6 +92,7 @@ class Supervisor:
         drain_timeout: float,
         reload: Callable[[], bytes | None],
         timing: Timing,
+        on_drain: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._roles = roles
@@ -91,6 +100,7 @@ class Supervisor:
         self._notifier = notifier
         self._drain_timeout = drain_timeout + timing.grace
         self._read_config = reload
+        self._on_drain = on_drain
         self._timing = timing
         self._clock = clock
         self.signals = Signals()
@@ -230,7 +240,8 @@ class Supervisor:
                 pass  # SIGCHLD: every turn reaps
 
     def _drain(self) -> None:
-        self._draining = True
+        self._draining = self._states.draining = True
+        self._on_drain()
         self._drain_until = self._clock() + self._drain_timeout
         self._notifier.stopping()
         self._send(signal.SIGTERM, [index for index in self._running if index])

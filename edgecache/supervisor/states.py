@@ -69,7 +69,7 @@ class States:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._memory = mmap.mmap(-1, max(NUMBERS.size * len(self.names), 1))
+        self._memory = mmap.mmap(-1, NUMBERS.size * len(self.names) + 1)
         for index, name in enumerate(self.names):
             self._write(index, ChildState(name=name))
 
@@ -90,9 +90,19 @@ class States:
     def children(self) -> list[ChildState]:
         return [self.child(index) for index in range(len(self.names))]
 
+    @property
+    def draining(self) -> bool:
+        """Whether all are to end."""
+        return bool(self._memory[-1])
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._memory[-1] = draining
+
     def problems(self, now: float) -> list[str]:
         """What an operator should know, at the time.monotonic() of `now`."""
-        return [problem for state in self.children() if (problem := state.problem(now))]
+        problems = [problem for state in self.children() if (problem := state.problem(now))]
+        return [*problems, *["draining"] * self.draining]
 
     def change(self, index: int, **changes: float) -> ChildState:
         """For the parent only."""

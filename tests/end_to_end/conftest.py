@@ -12,18 +12,28 @@ from tests.end_to_end.programs import run
 from tests.end_to_end.serving import Edgecache, serving, settings_for
 
 
+@pytest.fixture(scope="session", params=[1, 2], ids=["alone", "workers"])
+def workers(request: pytest.FixtureRequest) -> int:
+    """Every test that asks for this, or for a server, runs in front of one process and several."""
+    count: int = request.param
+    return count
+
+
 @pytest.fixture(scope="session")
-def origin() -> Iterator[OriginThread]:
-    """RunPod's S3 as it is, quirks and all."""
+def origin(workers: int) -> Iterator[OriginThread]:
+    """RunPod's S3 as it is, quirks and all. One a form: tests look at all that it was asked."""
     with OriginThread() as origin:
         yield origin
 
 
 @pytest.fixture(scope="session")
-def edge(origin: OriginThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edgecache]:
+def edge(
+    workers: int, origin: OriginThread, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Edgecache]:
     """One server in front of `origin` for the whole run."""
     folder = tmp_path_factory.mktemp("edge")
-    with serving(settings_for(origin.origin.settings, folder), folder) as server:
+    settings = settings_for(origin.origin.settings, folder, listen={"workers": workers})
+    with serving(settings, folder) as server:
         yield server
         assert server.stop() == 0
         # Nothing that clients did, leaving in the middle included, was an error of the server's.
@@ -31,14 +41,17 @@ def edge(origin: OriginThread, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def moto_edge(moto_server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edgecache]:
+def moto_edge(
+    workers: int, moto_server: Moto, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Edgecache]:
     """One server in front of moto for the whole run."""
     folder = tmp_path_factory.mktemp("moto-edge")
     settings = {
         name: getattr(moto_server, name)
         for name in ("endpoint", "region", "bucket", "access_key", "secret_key")
     }
-    with serving(settings_for(settings, folder), folder) as server:
+    listen = {"workers": workers}
+    with serving(settings_for(settings, folder, listen=listen), folder) as server:
         yield server
 
 

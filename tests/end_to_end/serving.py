@@ -25,7 +25,7 @@ def settings_for(
 ) -> Settings:
     """Free ports, a cache in `folder`, the access log on stdout; `sections` come on top."""
     settings: Settings = {
-        "listen": {"host": "127.0.0.1", "port": 0},
+        "listen": {"host": "127.0.0.1", "port": 0, "workers": 1},
         "admin": {"port": 0},
         "origins": {"main": dict(origin)},
         "cache": {"dir": str(folder / "cache"), "size": "512MiB"},

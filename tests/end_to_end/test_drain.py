@@ -29,14 +29,16 @@ def refuses(server: Edgecache) -> bool:
 
 
 def test_a_running_answer_ends_complete_and_new_connections_are_refused(
-    origin: OriginThread, tmp_path: Path
+    origin: OriginThread, workers: int, tmp_path: Path
 ) -> None:
     key = "outputs/drained.mp4"
     movie = Pattern(4 * MIB, seed=12)
     origin.put(key, movie)
     file = tmp_path / "drained.mp4"
     with (
-        serving(settings_for(origin.origin.settings, tmp_path), tmp_path) as server,
+        serving(
+            settings_for(origin.origin.settings, tmp_path, listen={"workers": workers}), tmp_path
+        ) as server,
         origin.held(key, after=MIB // 2) as held,  # a download that takes its time
     ):
         download = (require("curl"), "-q", "-sS", "--max-time", "20", "-o", file)
@@ -55,10 +57,12 @@ def test_a_running_answer_ends_complete_and_new_connections_are_refused(
 
 
 def test_a_client_that_does_not_read_holds_the_end_up_for_the_drain_timeout_only(
-    origin: OriginThread, tmp_path: Path
+    origin: OriginThread, workers: int, tmp_path: Path
 ) -> None:
     origin.put("outputs/unread.mp4", Pattern(64 * MIB, seed=13))
-    settings = settings_for(origin.origin.settings, tmp_path, listen={"drain_timeout": "1500ms"})
+    settings = settings_for(
+        origin.origin.settings, tmp_path, listen={"drain_timeout": "1500ms", "workers": workers}
+    )
     with serving(settings, tmp_path) as server, asking(server, "outputs/unread.mp4") as client:
         assert client.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
         server.signal(signal.SIGTERM)
@@ -69,10 +73,12 @@ def test_a_client_that_does_not_read_holds_the_end_up_for_the_drain_timeout_only
     assert server.stderr.find("Traceback") is None
 
 
-def test_an_idle_connection_does_not_hold_the_end_up(origin: OriginThread, tmp_path: Path) -> None:
+def test_an_idle_connection_does_not_hold_the_end_up(
+    origin: OriginThread, workers: int, tmp_path: Path
+) -> None:
     """Keep-alive, with half a minute to drain: it ends at once."""
     origin.put("outputs/idle.png", b"picture")
-    settings = settings_for(origin.origin.settings, tmp_path)
+    settings = settings_for(origin.origin.settings, tmp_path, listen={"workers": workers})
     with serving(settings, tmp_path) as server, asking(server, "outputs/idle.png") as client:
         eventually(lambda: client.recv(4096).endswith(b"picture"), "the answer")
         server.signal(signal.SIGTERM)
