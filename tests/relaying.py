@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from edgecache.config import Costs, Listen
+from edgecache.config import Costs
+from edgecache.config_listen import Listen
 from edgecache.core.errors import Unavailable
 from edgecache.metrics import Metrics
 from edgecache.web.app import Server

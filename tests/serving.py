@@ -26,6 +26,7 @@ from multidict import CIMultiDict
 
 from edgecache.config import Config
 from edgecache.metrics import Metrics
+from edgecache.store import SliceStore
 from edgecache.store.memory import MemoryStore
 from edgecache.web.app import Server
 from tests.cluster import Cluster
@@ -37,9 +38,12 @@ Make = Callable[[Config, FakeClock], Server]
 MakeForm = Callable[[], Make]
 
 
-def in_memory() -> Make:
-    store = MemoryStore()
+def on_store(store: SliceStore) -> Make:
     return lambda config, clock: Server(config, store=store, clock=clock)
+
+
+def in_memory() -> Make:
+    return on_store(MemoryStore())
 
 
 def on_disk() -> Make:

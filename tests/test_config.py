@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from edgecache import config
+from edgecache import config, config_listen
 from edgecache.core.errors import ConfigError
 
 RUNPOD = {
@@ -276,14 +276,14 @@ def test_a_variable_that_sets_nothing_is_refused(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
 def test_on_loopback_the_admin_port_needs_no_token(host: str) -> None:
-    assert config.Admin(host=host).token.get_secret_value() == ""
+    assert config_listen.Admin(host=host).token.get_secret_value() == ""
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "10.0.0.7", "localhost.example", "edge"])
 def test_elsewhere_it_does(host: str) -> None:
     (problem,) = problems(ORIGIN + f"admin: {{host: '{host}'}}")
     assert problem == "admin.token: empty, which only a loopback admin.host may have"
-    config.Admin(host=host, token=SecretStr("t0ken"))
+    config_listen.Admin(host=host, token=SecretStr("t0ken"))
 
 
 @pytest.mark.parametrize("token", ["a b", "tökén", "line\\n", "tab\\t"])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgecache import config
+from edgecache import config, config_listen
 from tests.conftest import require
 
 ROOT = Path(__file__).parent.parent
@@ -203,7 +203,7 @@ def test_compose_fits_the_image_and_prometheus() -> None:
     assert scrape["authorization"] == {"credentials_file": f"/run/secrets/{secret}"}
     assert compose["secrets"][secret] == {"environment": "EDGECACHE_ADMIN__TOKEN"}
     grace = int(edgecache["stop_grace_period"].removesuffix("s"))
-    assert grace > config.Listen().drain_timeout
+    assert grace > config_listen.Listen().drain_timeout
 
 
 def test_the_example_environment_is_a_whole_config(
@@ -303,9 +303,9 @@ def test_the_unit_gives_little_away() -> None:
 def test_the_unit_lets_a_drain_end_and_does_not_restart_a_wrong_config() -> None:
     text = (DEPLOY / "edgecache.service").read_text("utf-8")
     values = dict(re.findall(r"^([A-Za-z]+)=(.*)$", text, flags=re.M))
-    assert int(values["TimeoutStopSec"]) > config.Listen().drain_timeout
+    assert int(values["TimeoutStopSec"]) > config_listen.Listen().drain_timeout
     assert values["RestartPreventExitStatus"] == "2"
-    assert int(values["LimitNOFILE"]) > 2 * config.Listen().max_connections
+    assert int(values["LimitNOFILE"]) > 2 * config_listen.Listen().max_connections
 
 
 # Next.js

@@ -49,6 +49,9 @@ def settings() -> Iterator[tuple[str, str, Any]]:
 
 def fields_of(model: type[BaseModel], name: str, path: str) -> Iterator[tuple[str, str, Any]]:
     for field_name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from fields_of(field.annotation, f"{name}.{field_name}", f"{path}.{field_name}")
+            continue
         yield f"{name}.{field_name}", f"{path}.{field_name}", field.default
 
 

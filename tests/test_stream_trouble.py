@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("serve", ["memory"], indirect=True)
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    monkeypatch.setitem(serving.VARIANTS, "memory", lambda: store)
+    monkeypatch.setitem(serving.VARIANTS, "memory", lambda: serving.on_store(store))
     return store
 
 
@@ -100,7 +100,8 @@ async def test_a_cache_too_small_for_the_object_still_serves_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slices are evicted while they are read, its own among them."""
-    monkeypatch.setitem(serving.VARIANTS, "memory", lambda: MemoryStore(limit=2 * SLICE))
+    store = MemoryStore(limit=2 * SLICE)
+    monkeypatch.setitem(serving.VARIANTS, "memory", lambda: serving.on_store(store))
     async with serve(log={"access": "off"}) as site:
         data = put(site, 20)
         bodies = await asyncio.gather(*(fetch(site, TARGET) for _ in range(5)))

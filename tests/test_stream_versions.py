@@ -171,7 +171,7 @@ async def test_a_row_that_is_being_removed_is_not_believed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SlowRows()
-    monkeypatch.setitem(serving.VARIANTS, "memory", lambda: store)
+    monkeypatch.setitem(serving.VARIANTS, "memory", lambda: serving.on_store(store))
     async with serve(log={"access": "off"}) as site:
         put(site, 6)
         await fetch(site, TARGET, span(0))

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from edgecache.config import Admin, Cache, Config, Fetch, Listen, Log, Origin, Route
+from edgecache.config import Cache, Config, Fetch, Log, Origin, Route
+from edgecache.config_listen import Admin, Listen
 from edgecache.core.errors import ConfigError
 from edgecache.demo.bucket import BUCKET
 

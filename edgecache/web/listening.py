@@ -5,7 +5,7 @@ import ssl
 
 from aiohttp import web
 
-from edgecache.config import Tls
+from edgecache.config_listen import Tls
 from edgecache.core.errors import ConfigError
 
 # Connects that wait until they are accepted; the kernel may allow fewer.

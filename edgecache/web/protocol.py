@@ -18,7 +18,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
-from edgecache.config import Listen
+from edgecache.config_listen import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
 from edgecache.web.fast import FastPath

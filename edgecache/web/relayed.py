@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from edgecache.config import Listen
+from edgecache.config_listen import Listen
 from edgecache.metrics import Metrics
 from edgecache.web.peer import FIELD, GREETING, INTERNAL, PEER, Peer, decode
 from edgecache.web.protocol import Connection, HttpServer

@@ -75,6 +75,7 @@ class Edgecache(Program):
 
         def read() -> list[dict[str, object]]:
             entries = [json.loads(line) for line in self.stdout]
+            entries.sort(key=lambda entry: str(entry["time"]))  # processes write when they can
             return [entry for entry in entries if entry["path"] == path]
 
         eventually(lambda: len(read()) >= count, f"{count} access log lines of {path}")

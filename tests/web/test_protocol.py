@@ -12,7 +12,8 @@ import aiohttp.http_parser
 import pytest
 from aiohttp import web
 
-from edgecache.config import Costs, Listen
+from edgecache.config import Costs
+from edgecache.config_listen import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
 from edgecache.web.protocol import Connection, HttpServer, bare_answer, require_c_parser

@@ -9,7 +9,8 @@ from socket import socket
 import pytest
 from aiohttp import web
 
-from edgecache.config import Costs, Listen
+from edgecache.config import Costs
+from edgecache.config_listen import Listen
 from edgecache.metrics import Metrics
 from edgecache.web.peer import GREETING, PEER, Peer
 from edgecache.web.relayed import RelayedServer
