@@ -124,8 +124,9 @@ class DiskStore:
             return found
         if self._closed or not self.has(key):
             return None
-        await self._openings.open(key, meta)
-        return self.opened(key)
+        if (found := await self._openings.open(key, meta)) is not None:
+            self._ledger.access(key)
+        return found
 
     def _remove(self, key: SliceKey) -> None:
         if self.has(key) and not self._closed:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from edgecache.core.model import ObjectMeta, SliceKey
-from edgecache.store.files import OpenedFile, SliceFiles, WrongSlice
+from edgecache.store.files import SliceFiles, WrongSlice
 from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
 
 log = logging.getLogger("edgecache.store")
@@ -33,27 +33,34 @@ class Openings:
         self._on_wrong = on_wrong
         self._nowait = NoWait()
         self._threads = ThreadPoolExecutor(READERS, "edgecache-reader")
-        self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
+        self._opening: dict[SliceKey, asyncio.Future[DiskSlice]] = {}
 
-    async def open(self, key: SliceKey, meta: ObjectMeta) -> None:
-        """Ends once the slice is among those kept, or can't be."""
+    async def open(self, key: SliceKey, meta: ObjectMeta) -> DiskSlice | None:
+        """The slice, which is then among those kept; None: it can't be opened, or is not wanted."""
         if (held := self._kept.held(key)) is not None:
             self._kept.keep(key, held)
-            return
+            return held
         if (opening := self._opening.get(key)) is None:
             opening = asyncio.get_running_loop().run_in_executor(
-                self._threads, self._files.open, key, meta
+                self._threads, self._open, key, meta
             )
             self._opening[key] = opening
             opening.add_done_callback(partial(self._end, key))
         await asyncio.wait([opening])
+        # Of many that were opened at once those kept may be others by now.
+        found = opening.exception() is None and self._is_wanted(key)
+        return opening.result() if found else None
 
-    def _end(self, key: SliceKey, opening: asyncio.Future[OpenedFile]) -> None:
+    def _open(self, key: SliceKey, meta: ObjectMeta) -> DiskSlice:
+        opened = self._files.open(key, meta)
+        return DiskSlice(opened, nowait=self._nowait, threads=self._threads)
+
+    def _end(self, key: SliceKey, opening: asyncio.Future[DiskSlice]) -> None:
         del self._opening[key]
         match opening.exception():
             case None:
-                opened = DiskSlice(opening.result(), nowait=self._nowait, threads=self._threads)
-                if self._is_wanted(key):  # else its last holder is this function
+                if self._is_wanted(key):  # else nobody holds it any more
+                    opened = opening.result()
                     opened.on_failure = partial(self._on_wrong, key)
                     self._kept.keep(key, opened)
             case WrongSlice():
