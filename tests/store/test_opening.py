@@ -126,9 +126,7 @@ async def test_what_is_not_wanted_any_more_is_not_left_open(
 async def test_one_who_asks_may_leave(store: DiskStore, directory: Path, gate: Gate) -> None:
     await put(store, CLIP)
     wired = Wired(directory)
-    first, second = (
-        asyncio.gather(wired.openings.open(CLIP.key(), CLIP.meta)) for _ in range(2)
-    )
+    first, second = (asyncio.gather(wired.openings.open(CLIP.key(), CLIP.meta)) for _ in range(2))
     await until(lambda: gate.reads)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
