@@ -44,9 +44,9 @@ def plant(directory: Path, statement: str, *values: object) -> None:
 def held_files(directory: Path) -> list[str]:
     """The slices' files, those without a name too, that this process has open."""
     held = []
-    for descriptor in os.listdir("/proc/self/fd"):
+    for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
-            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            path = str(descriptor.readlink())
             if path.startswith(f"{directory}/v"):
                 held.append(path)
     return held
