@@ -12,6 +12,7 @@ from aiohttp import web
 from edgecache.board import Board
 from edgecache.catalog import Catalog
 from edgecache.config import Config
+from edgecache.core.model import Removal
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
@@ -29,7 +30,8 @@ from edgecache.web.service import Lasting, Service
 
 log = logging.getLogger("edgecache.serve")
 
-# How long another process may hold a slice that was removed.
+# How long another process may hold a slice that was removed: it looks four times a second, and one
+# that it is opening just then it lets go of at the next look.
 LINGER = 1.0
 TELL_EVERY = 1.0
 # Answers of a config that was replaced may go on for so long.
@@ -70,9 +72,15 @@ class Server:
             config.cache.dir,
             limit=config.cache.size,
             slice_size=config.cache.slice_size,
-            on_removal=self.metrics.removed,
+            on_removal=self._removed,
+            linger=LINGER if shared else 0.0,
         )
         self._stack = AsyncExitStack()
+
+    def _removed(self, reason: Removal, size: int) -> None:
+        self.metrics.removed(reason, size)
+        if self._shared:
+            self._shared.removals[0] += 1
 
     async def start(self, number: int = 0) -> None:
         """`number` is the config's.
