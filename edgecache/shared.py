@@ -19,4 +19,4 @@ class Shared:
         self.states = States(names)  # the parent's
         # The number of the config that the keeper goes by: who goes by another one must not answer.
         self.config = memoryview(mmap(-1, 8)).cast("Q")
-        self.removals = memoryview(mmap(-1, 8)).cast("Q")  # how many slices the keeper removed
+        self.removals = memoryview(mmap(-1, 8)).cast("Q")  # how often the keeper unlinked files

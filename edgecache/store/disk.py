@@ -47,15 +47,17 @@ class DiskStore:
         limit: int,
         slice_size: int,
         linger: float = 0.0,
+        on_unlinked: Callable[[], None] = lambda: None,
         on_removal: Callable[[Removal, int], None] = lambda _reason, _size: None,
     ) -> None:
-        """`linger`: seconds for which other processes may still hold a removed slice open."""
+        """`linger`: seconds for which other processes may still hold a removed slice open, from
+        when `on_unlinked` was called."""
         self._limit = limit
         self._slice_size = slice_size
         self._on_removal = on_removal
         self._attached = self._closed = self._damaged = False
         self._linger = linger
-        self._lingering = Lingering(linger)
+        self._lingering = Lingering(linger, on_removal=on_unlinked)
         self._leaving = 0  # bytes of files that the changes under way remove first
         self._slack = slack(limit, slice_size) if linger else 0
         self._ledger = self._new_ledger()

@@ -8,9 +8,17 @@ from collections.abc import Callable
 
 
 class Lingering:
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`seconds`: for how long at most; 0: there are no other processes."""
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        on_removal: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`seconds`: for how long at most; 0: there are no other processes. `on_removal` is called
+        when files are gone."""
         self._seconds = seconds
+        self._on_removal = on_removal
         self._clock = clock
         self._ends: deque[tuple[float, int]] = deque()
         self._size = 0
@@ -20,6 +28,7 @@ class Lingering:
         if size:
             self._ends.append((self._clock() + self._seconds, size))
             self._size += size
+        self._on_removal()
 
     @property
     def size(self) -> int:

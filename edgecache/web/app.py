@@ -12,7 +12,6 @@ from aiohttp import web
 from edgecache.board import Board
 from edgecache.catalog import Catalog
 from edgecache.config import Config
-from edgecache.core.model import Removal
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
@@ -72,13 +71,13 @@ class Server:
             config.cache.dir,
             limit=config.cache.size,
             slice_size=config.cache.slice_size,
-            on_removal=self._removed,
+            on_removal=self.metrics.removed,
+            on_unlinked=self._unlinked,
             linger=LINGER if shared else 0.0,
         )
         self._stack = AsyncExitStack()
 
-    def _removed(self, reason: Removal, size: int) -> None:
-        self.metrics.removed(reason, size)
+    def _unlinked(self) -> None:
         if self._shared:
             self._shared.removals[0] += 1
 
