@@ -113,10 +113,11 @@ class Delivery:
         if answer.body is None or answer.first is None:
             await exchange.begin(answer.status, head, source=None)
             return
-        async with aclosing(answer.body):
-            source, data = answer.first
-            await exchange.begin(answer.status, head, data, source=source)
-            async for source, data in answer.body:
+        status, body, (source, data) = answer.status, answer.body, answer.first
+        del answer  # its first piece would pin a whole slice until the end
+        async with aclosing(body):
+            await exchange.begin(status, head, data, source=source)
+            async for source, data in body:
                 await exchange.write(source, data)
 
     async def _preflight(self, exchange: Exchange) -> None:
