@@ -8,7 +8,6 @@ from typing import TypeVar
 import pytest
 
 from edgecache import stream
-from edgecache.core.model import ObjectKey
 from tests import serving
 from tests.faults import Cut, Error
 from tests.pattern import Pattern
@@ -37,10 +36,7 @@ async def together(site: Site, *asking: Awaitable[T]) -> list[T]:
     async with asyncio.timeout(3 * PATIENCE), asyncio.TaskGroup() as clients:
         tasks = [clients.create_task(awaited(one)) for one in asking]
         await until(lambda: gauge(site, "http_requests_in_flight") == len(asking))
-        # The index is read one after the other: when this was, so were all others.
-        await site.server.store.load_meta(ObjectKey("volume", "outputs/none"))
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await site.looked_up()
         gate.release()
     return [task.result() for task in tasks]
 
