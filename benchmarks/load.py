@@ -37,11 +37,12 @@ def run(
     path: str,
     *,
     seconds: int,
+    threads: int = 1,
     ranges: Ranges | None = None,
     etag: str = "",
 ) -> Load:
     """Ends the run if a single request failed: such a figure means nothing."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)]
+    command = ["wrk", f"-t{threads}", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)]
     if etag:
         command += ["-H", f"If-None-Match: {etag}"]
     command.append(f"http://127.0.0.1:{server.port}{path}")
