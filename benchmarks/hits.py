@@ -22,7 +22,6 @@ from benchmarks.servers import Running
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 WARM_TRIES = 20
-MOST_THREADS = 2  # of wrk
 ASKED_OF_VARNISH = 0.9
 
 Found = dict[str, list[load.Load]]  # by server
@@ -163,7 +162,7 @@ def main() -> None:
     if options.quick and not options.only:
         cases = [case for case in cases if case.length < GIB]
     programs = ["nginx", "wrk", *(["varnishd"] if have("varnishd") else [])]
-    threads = min(options.workers, MOST_THREADS)
+    threads = min(options.workers, load.MOST_THREADS)
     circumstances = environment(*programs) | {
         "workers": f"{options.workers} of each server, {threads} threads of wrk",
         "rounds": f"{rounds} of {seconds} s each",
