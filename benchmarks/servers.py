@@ -16,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 START_LIMIT = 15.0
+START_ANSWERS = 8  # so that, most likely, each worker has given one
 END_LIMIT = 10.0
 SHOWN = 30  # lines of what a server complained about
 USUAL = re.compile(r" INFO |^(Debug|Info): |^Child launched OK|^Error: Manager got SIGTERM")
@@ -155,7 +156,7 @@ def fresh(folder: Path) -> Path:
 def running(
     name: str, command: list[str], port: int, settings: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """The started server, once it takes connections; ended with SIGTERM.
+    """The started server, once it answers; ended with SIGTERM.
 
     What it says is shown if it says more than that it runs: warnings and errors.
     """
@@ -165,7 +166,7 @@ def running(
             command, cwd=HERE.parent, env=inherited | (settings or {}), stdout=said, stderr=said
         )
         try:
-            wait_until_open(name, process, port)
+            wait_until_answering(name, process, port)
             yield Running(name=name, port=port, pid=process.pid)
         finally:
             if process.poll() is not None:
@@ -185,15 +186,19 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def wait_until_open(name: str, process: "subprocess.Popen[bytes]", port: int) -> None:
+def wait_until_answering(name: str, process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Taking connections is not enough: parents listen before they have children who answer."""
     deadline = time.monotonic() + START_LIMIT
+    answers = 0
     while time.monotonic() < deadline:
         if process.poll() is not None:
             sys.exit(f"{name} ended at its start with status {process.returncode}")
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+                answers += bool(connection.recv(1))
         except OSError:
             time.sleep(0.02)
-        else:
+        if answers == START_ANSWERS:
             return
-    sys.exit(f"{name} did not listen within {START_LIMIT:g} s")
+    sys.exit(f"{name} did not answer within {START_LIMIT:g} s")
