@@ -89,20 +89,26 @@ def nginx(directory: Path, origin_port: int, *, sendfile: bool = True) -> Iterat
         yield server
 
 
+EDGECACHE = [sys.executable, "-m", "edgecache", "serve", "--config", str(HERE / "edgecache.yaml")]
+
+
 @contextmanager
 def edgecache(directory: Path, origin_port: int) -> Iterator[Running]:
     """With an empty cache."""
     folder = fresh(directory / "edgecache")
     port = free_port()
-    settings = {
+    with running("edgecache", EDGECACHE, port, settings(folder, port, origin_port)) as server:
+        yield server
+
+
+def settings(folder: Path, port: int, origin_port: int) -> dict[str, str]:
+    """What edgecache.yaml leaves open; the cache is in `folder / "cache"`."""
+    return {
         "BENCH_PORT": str(port),
         "BENCH_ADMIN_PORT": str(free_port()),
         "BENCH_ORIGIN_PORT": str(origin_port),
         "BENCH_DIR": str(folder),
     }
-    command = [sys.executable, "-m", "edgecache", "serve", "--config", str(HERE / "edgecache.yaml")]
-    with running("edgecache", command, port, settings) as server:
-        yield server
 
 
 def fresh(folder: Path) -> Path:
@@ -115,7 +121,17 @@ def fresh(folder: Path) -> Path:
 def running(
     name: str, command: list[str], port: int, settings: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """The started server, once it takes connections; ended with SIGTERM.
+    """The started server, once it takes connections."""
+    with started(name, command, settings) as process:
+        wait_until_open(name, process, port)
+        yield Running(name=name, port=port, pid=process.pid)
+
+
+@contextmanager
+def started(
+    name: str, command: list[str], settings: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The process, ended with SIGTERM.
 
     What it says is shown if it says more than that it runs: warnings and errors.
     """
@@ -125,8 +141,7 @@ def running(
             command, cwd=HERE.parent, env=inherited | (settings or {}), stdout=said, stderr=said
         )
         try:
-            wait_until_open(name, process, port)
-            yield Running(name=name, port=port, pid=process.pid)
+            yield process
         finally:
             if process.poll() is not None:
                 sys.stderr.write(f"{name} was ended by another: status {process.returncode}\n")

@@ -12,7 +12,7 @@ import typer
 
 from edgecache.config import Config, load
 from edgecache.core.errors import ConfigError, EdgecacheError, StoreError
-from edgecache.memory import freeze_modules, keep_freed_memory
+from edgecache.memory import keep_freed_memory, uncollected
 
 log = logging.getLogger("edgecache.serve")
 
@@ -73,17 +73,17 @@ def raise_descriptor_limit() -> None:
 
 
 async def until_stopped(settings: Config) -> None:
-    # Imported here, so that a wrong config is told before a second of imports.
-    from edgecache.web.app import start
-
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     keep_freed_memory()
     raise_descriptor_limit()
-    server = await start(settings)
-    freeze_modules()
+    with uncollected():
+        # Imported here, so that a wrong config is told before a second of imports.
+        from edgecache.web.app import start
+
+        server = await start(settings)
     log.info("serving url=%s admin=%s", server.url, server.admin_url)
     await stop.wait()
     log.info("draining for at most %gs", settings.listen.drain_timeout)
