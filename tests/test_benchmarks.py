@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["hits", "misses", "memory", "profiles", "origin"])
+@pytest.mark.parametrize("name", ["hits", "misses", "memory", "start", "profiles", "origin"])
 def test_help(name: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
