@@ -11,13 +11,18 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from edgecache.board import Board
 from edgecache.config import Config
+from edgecache.config_fixed import changed, keep_fixed
 from edgecache.core.errors import ConfigError
 from edgecache.cpus import usable_cpus
+from edgecache.families import Families
 from edgecache.memory import freeze_modules
 from edgecache.process import LoopFactory, live_alone, run, serve_as_child
+from edgecache.reloads import Reloads
 from edgecache.shared import Shared
 from edgecache.store.folder import check_unused
 from edgecache.supervisor import Child, Role, raise_file_limit, supervise
@@ -57,7 +62,7 @@ class Processes:
     ) -> None:
         self._config = config
         self._number = 1
-        self._read = read
+        self._read_all = read
         self._loop_factory = loop_factory
 
     def run(self) -> int:
@@ -76,6 +81,7 @@ class Processes:
 
     def _run_alone(self) -> None:
         server = Server(self._config)
+        server.metrics.reloads.begin()
 
         def tell() -> None:
             log.info("serving url=%s admin=%s", server.url, server.admin_url)
@@ -85,23 +91,32 @@ class Processes:
                 server,
                 events,
                 on_ready=tell,
-                read=self._read_anew,
+                read=partial(self._read_anew, server.metrics.reloads),
                 drain_timeout=self._config.listen.drain_timeout,
             ),
             self._loop_factory,
         )
 
-    def _read_anew(self) -> Config | None:
+    def _read(self) -> Config:
+        """:raises ConfigError:"""
+        return keep_fixed(self._config, self._read_all())
+
+    def _read_anew(self, reloads: Reloads) -> Config | None:
         """None: it can't be used, and the log says why."""
         try:
-            config = self._read()
+            whole = self._read_all()
+            config = keep_fixed(self._config, whole)
             tls_context(config.listen.tls)
         except ConfigError as error:
             for line in error.message.splitlines():
                 log.error("reload: the config is kept as it was: %s", line)
+            reloads.ended(ok=False)
             return None
+        for setting in changed(self._config, whole):
+            log.warning("reload: %s changes only with a restart", setting)
         self._config = config
         self._number += 1
+        reloads.ended(ok=True)
         log.info("reload: config read")
         return config
 
@@ -110,6 +125,8 @@ class Processes:
         check_unused(self._config.cache.dir)
         sockets = self._open(workers, stack)
         shared = Shared(["keeper", *(f"worker-{number}" for number in range(1, workers + 1))])
+        reloads = Reloads(Families(Board(shared.boards[-1])))
+        reloads.begin()
         roles = [Role("keeper", self._keeper(shared, sockets))]
         roles += [
             Role(name, self._worker(shared, sockets, index))
@@ -121,7 +138,7 @@ class Processes:
             roles,
             states=shared.states,
             drain_timeout=self._config.listen.drain_timeout,
-            reload=self._message,
+            reload=partial(self._message, reloads),
             on_drain=sockets.close_public,
         )
 
@@ -175,9 +192,9 @@ class Processes:
     def _serve(self, child: Child, make: Callable[[], Server | Worker]) -> int:
         return serve_as_child(child, make, self._number, self._read, self._loop_factory)
 
-    def _message(self) -> bytes | None:
+    def _message(self, reloads: Reloads) -> bytes | None:
         """What children are told: the number of the config that they are to read."""
-        return None if self._read_anew() is None else b"%d" % self._number
+        return None if self._read_anew(reloads) is None else b"%d" % self._number
 
 
 def relay_socket(path: Path) -> socket.socket:

@@ -23,8 +23,8 @@ ALLOWED = {
     "cli.demo": "cli.serve demo demo.report demo.samples demo.stage demo.stats web.app",
     "cli.serve": "config processes",
     # The processes of a server
-    "processes": "config cpus memory process shared store.folder supervisor web.app web.listening "
-    "web.worker",
+    "processes": "board config config_fixed cpus families memory process reloads shared "
+    "store.folder supervisor web.app web.listening web.worker",
     "process": "config memory supervisor",
     # The demo is a user of the product, from outside
     "demo": "",
@@ -112,7 +112,9 @@ ALLOWED = {
     "cpus": "",
     "uses": "",
     "generations": "",
-    "metrics": "board config families tally",
+    "config_fixed": "config config_listen",
+    "metrics": "board config families reloads tally",
+    "reloads": "families",
     "tally": "board families",
     "families": "board",
     "board": "",

@@ -59,11 +59,29 @@ class Edgecache(Program):
             with error:
                 return error.code, error.read().decode()
 
-    def total(self, name: str, token: str = "") -> float:
-        """The sum over all samples of that name in /metrics."""
+    def purge(self, asked: Mapping[str, object]) -> tuple[int, str]:
+        """(status, text) of POST /api/purge."""
+        request = urllib.request.Request(
+            f"{self.admin_url}/api/purge",
+            data=json.dumps(asked).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def total(self, name: str, token: str = "", **labels: str) -> float:
+        """The sum over all samples of that name in /metrics that have these labels."""
         families = text_string_to_metric_families(self.admin("/metrics", token)[1])
-        samples = (sample for family in families for sample in family.samples)
-        return sum(sample.value for sample in samples if sample.name == name)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def idle(self, token: str = "") -> None:
         """Waits until everything fetched is stored and every answer is over."""

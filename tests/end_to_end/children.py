@@ -1,0 +1,48 @@
+"""The processes of a server, as its log and the kernel tell of them."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from tests.end_to_end.programs import eventually
+from tests.end_to_end.serving import Edgecache
+
+BACK = 2.0  # seconds until a process that was killed serves again
+
+
+def pid_of(server: Edgecache, name: str) -> int:
+    """Of the child that serves under that name now or did last."""
+    pattern = re.compile(rf"child ready name={name} pid=(\d+)")
+    found = [match for line in server.stderr if (match := pattern.search(line))]
+    return int(found[-1][1]) if found else 0
+
+
+def serving_children(server: Edgecache, *names: str) -> dict[str, int]:
+    """Their pids, once all of them serve."""
+    eventually(lambda: all(pid_of(server, name) for name in names), f"{names} serve")
+    return {name: pid_of(server, name) for name in names}
+
+
+def kill(server: Edgecache, name: str) -> float:
+    """With SIGKILL; how long it took until a successor served."""
+    pid = serving_children(server, name)[name]
+    began = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pid_of(server, name) != pid, f"a successor of {name}")
+    return time.monotonic() - began
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
