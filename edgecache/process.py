@@ -75,6 +75,8 @@ async def live_alone(
                 await serving.reload(config, 0)
             except ConfigError as error:
                 log.error("reload: the config is kept as it was: %s", error)
+            else:
+                log.info("reloaded")
 
     await live(serving, 0, events, on_ready=on_ready, reload=reload)
     log.info("stopped")

@@ -46,3 +46,24 @@ def cpu_seconds(pid: int) -> float:
     """Of processor time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The inodes of its open sockets."""
+    found = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(fd.readlink())
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def clients_of(pid: int) -> set[int]:
+    """The ports of those who are connected to it over IPv4."""
+    own = sockets_of(pid)
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return {int(row[2].partition(":")[2], 16) for row in rows if row[9] in own}

@@ -61,8 +61,9 @@ class Client:
             return Reply(response.status, response.msg, response.read())
 
     @property
-    def is_open(self) -> bool:
-        return self._connection.sock is not None
+    def port(self) -> int:
+        """Its own; 0: it is not connected."""
+        return int(self._connection.sock.getsockname()[1]) if self._connection.sock else 0
 
     def close(self) -> None:
         self._connection.close()
