@@ -19,6 +19,7 @@ from edgecache.config import Config
 from edgecache.config_fixed import changed, keep_fixed
 from edgecache.core.errors import ConfigError
 from edgecache.cpus import usable_cpus
+from edgecache.descriptors import most_connections
 from edgecache.families import Families
 from edgecache.memory import freeze_modules
 from edgecache.process import LoopFactory, live_alone, run, serve_as_child
@@ -70,7 +71,9 @@ class Processes:
 
         :raises ConfigError: it can't be served as it is configured; StoreError: nor the folder.
         """
-        raise_file_limit()
+        files = raise_file_limit()
+        if (most := most_connections()) < self._config.listen.max_connections:
+            log.warning("at most %d connections, of %d open files", most, files)
         count = self._config.listen.workers
         workers = usable_cpus() if count == "auto" else count
         if workers > 1:
@@ -198,9 +201,16 @@ class Processes:
 
 
 def relay_socket(path: Path) -> socket.socket:
-    """Where the keeper listens, for our own user only."""
+    """Where the keeper listens, for our own user only.
+
+    :raises ConfigError: the path is too long for a socket's.
+    """
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"$TMPDIR: no socket in {path.parent}: {error}") from error
     path.chmod(0o600)
     listener.listen(BACKLOG)
     listener.setblocking(False)

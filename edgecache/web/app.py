@@ -88,7 +88,8 @@ class Server:
 
     async def _start(self, number: int) -> None:
         config, metrics = self.config, self.metrics
-        self._tls = tls_context(config.listen.tls)
+        # A keeper needs none: a certificate that went bad is no reason for it not to start.
+        self._tls = None if self._listener else tls_context(config.listen.tls)
         await self.store.start()
         self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.tasks.close)

@@ -34,6 +34,13 @@ def kill(server: Edgecache, name: str) -> float:
     return time.monotonic() - began
 
 
+def all_of(server: Edgecache) -> list[int]:
+    """The pids of the parent and its children, or of the only process."""
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
+
+
 def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from threading import Event
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -33,25 +32,25 @@ class Reply:
 class Client:
     """One connection, opened when it is needed, for one request after the other."""
 
-    def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, context: ssl.SSLContext | None = None, *, timeout: float = PATIENCE
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         self._connection: http.client.HTTPConnection
         if context is not None:
             self._connection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=PATIENCE, context=context
+                parts.hostname, parts.port, timeout=timeout, context=context
             )
         else:
             self._connection = http.client.HTTPConnection(
-                parts.hostname, parts.port, timeout=PATIENCE
+                parts.hostname, parts.port, timeout=timeout
             )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def get(self, path: str, fields: Mapping[str, str] | None = None) -> Reply:

@@ -45,8 +45,10 @@ def settings_for(
 class Edgecache(Program):
     """A server that has said where it listens."""
 
-    def __init__(self, *arguments: str | Path, env: Mapping[str, str], cwd: Path) -> None:
-        super().__init__([*COMMAND, *arguments], env=env, cwd=cwd)
+    def __init__(
+        self, *arguments: str | Path, env: Mapping[str, str], cwd: Path, under: Sequence[str] = ()
+    ) -> None:
+        super().__init__([*under, *COMMAND, *arguments], env=env, cwd=cwd)
         self.url = self.admin_url = ""
         self._folder = cwd
 
@@ -126,17 +128,22 @@ def write_settings(settings: Settings, folder: Path) -> Path:
 
 
 @contextmanager
-def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Edgecache]:
-    """A server with these settings as its file; killed in the end if it still runs."""
+def serving(
+    settings: Settings, folder: Path, *, under: Sequence[str] = (), **variables: str
+) -> Iterator[Edgecache]:
+    """A server with these settings as its file; killed in the end if it still runs. `under`: a
+    program that runs it, with its arguments."""
     file = write_settings(settings, folder)
-    with started("--config", file, folder=folder, **variables) as server:
+    with started("--config", file, folder=folder, under=under, **variables) as server:
         yield server.listening()
 
 
 @contextmanager
-def started(*arguments: str | Path, folder: Path, **variables: str) -> Iterator[Edgecache]:
+def started(
+    *arguments: str | Path, folder: Path, under: Sequence[str] = (), **variables: str
+) -> Iterator[Edgecache]:
     """`edgecache serve` with these arguments, in `folder`; it may also refuse to start."""
-    server = Edgecache(*arguments, env=environment(**variables), cwd=folder)
+    server = Edgecache(*arguments, env=environment(**variables), cwd=folder, under=under)
     try:
         yield server
     finally:

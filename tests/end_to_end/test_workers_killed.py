@@ -29,9 +29,7 @@ ROUTES = [f"/outputs/{number}/" for number in range(CONNECTIONS)]
 
 @contextmanager
 def several(origin: OriginThread, folder: Path, routes: Sequence[str]) -> Iterator[Edgecache]:
-    settings = settings_for(
-        origin.origin.settings, folder, routes=routes, listen={"workers": 2}
-    )
+    settings = settings_for(origin.origin.settings, folder, routes=routes, listen={"workers": 2})
     with serving(settings, folder) as server:
         serving_children(server, *CHILDREN)
         yield server
@@ -122,9 +120,7 @@ def test_a_worker_that_is_killed_takes_only_its_own_connections_along(
                 cut = [n for n, (a, b) in enumerate(zip(before, loading.cut, strict=True)) if b > a]
                 assert set(cut) <= set(hit)
         server.idle()
-        counted = [
-            server.total("edgecache_http_requests_total", route=route) for route in ROUTES
-        ]
+        counted = [server.total("edgecache_http_requests_total", route=route) for route in ROUTES]
         print(loading.whole, loading.cut, counted)
         for seen, cut_off, there in zip(loading.whole, loading.cut, counted, strict=True):
             assert seen <= there <= seen + cut_off
