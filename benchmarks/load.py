@@ -10,6 +10,7 @@ from benchmarks.servers import Running
 
 SCRIPT = Path(__file__).with_name("load.lua")
 CONNECTIONS = 32
+MOST_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,14 @@ class Ranges:
     length: int
     size: int
     step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """One object after the other: `path` with %d in it, for so many, then from the first one on."""
+
+    path: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +43,26 @@ class Load:
 
 def run(
     server: Running,
-    path: str,
+    path: str | Names,
     *,
     seconds: int,
+    threads: int = 1,
     ranges: Ranges | None = None,
     etag: str = "",
 ) -> Load:
     """Ends the run if a single request failed: such a figure means nothing."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)]
+    command = ["wrk", f"-t{threads}", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)]
     if etag:
         command += ["-H", f"If-None-Match: {etag}"]
-    command.append(f"http://127.0.0.1:{server.port}{path}")
-    if ranges:
-        command += ["--", str(ranges.length), str(ranges.size), str(ranges.step)]
+    url = f"http://127.0.0.1:{server.port}"
+    match path:
+        case Names():
+            command += [url, "--", "names", path.path, str(path.count), str(threads)]
+        case _ if ranges:
+            numbers = (ranges.length, ranges.size, ranges.step)
+            command += [url + path, "--", "ranges", *map(str, numbers)]
+        case _:
+            command.append(url + path)
     cpu = server.cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     cpu = server.cpu_seconds() - cpu

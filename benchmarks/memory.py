@@ -1,22 +1,26 @@
-"""Memory: 200 clients that read 64 KiB/s each, cold and warm, of one large object and of many.
+"""Memory: each process after hits, 10,000 idle connections, 200 clients that read 64 KiB/s each.
 
-Sampled: resident bytes of the edgecache process (RSS, and PSS, which counts shared pages by their
-share), and of nginx's processes beside it. Asked: at most 150 MB and two slices for each active
-response. Clients have small receive buffers, so that what waits for them waits in the server.
+Sampled: resident bytes of edgecache's processes (RSS, and PSS, which counts shared pages by their
+share), and of nginx's beside them. Slow clients read one large object and many, cold and warm; they
+have small receive buffers, so that what waits for them waits in the server. Asked: at most 150 MB
+and two slices for each active response, and less than 10 KB for each idle connection.
 
 Example: python -m benchmarks.memory --seconds 20
 """
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks import client, report, servers
+from benchmarks import client, report, resting, servers
 from benchmarks.origin import digest
 from benchmarks.programs import environment, need
+from benchmarks.resting import Held, Idle
 from benchmarks.servers import Running
 
 KIB, MIB = 2**10, 2**20
@@ -29,6 +33,8 @@ LATENCY = 0.020
 BASE_LIMIT = 150e6
 SLICES_EACH = 2
 EVERY = 0.1
+HIT_SECONDS = 3
+Start = Callable[[Path, int], AbstractContextManager[Running]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +112,9 @@ def warm(server: Running, wanted: list[str], length: int) -> None:
             raise SystemExit(f"{server.name} {path}: wrong bytes")
 
 
-def measure(
-    start: Callable[[Path, int], AbstractContextManager[Running]],
-    directory: Path,
-    seconds: float,
-) -> Iterator[Sample]:
+def measure(name: str, start: Start, directory: Path, seconds: float) -> Iterator[Sample]:
     for case, length in cases():
-        report.note(f"{start.__name__}: {case} ...")
+        report.note(f"{name}: {case} ...")
         with servers.origin(latency=LATENCY) as origin, start(directory, origin.port) as server:
             wanted = paths(case, length)
             if case.endswith("warm"):
@@ -120,6 +122,14 @@ def measure(
             yield asyncio.run(crowd(server, case, wanted, seconds))
 
 
+def at_rest(start: Start, directory: Path, quick: bool) -> tuple[list[Held], Idle]:
+    with servers.origin() as origin, start(directory, origin.port) as server:
+        held = resting.after_hits(server, 1 if quick else HIT_SECONDS)
+        return held, resting.idle(server, 1000 if quick else resting.CONNECTIONS)
+
+
+REST_COLUMNS = ("after hits", "RSS, MB", "PSS, MB")
+IDLE_COLUMNS = ("idle connections", "number", "RSS of each, KB", "PSS of each, KB", "asked")
 COLUMNS = (
     f"{CLIENTS} slow clients",
     "server",
@@ -146,24 +156,51 @@ def row(sample: Sample) -> list[str]:
     ]
 
 
+def rest_rows(held: list[Held]) -> list[list[str]]:
+    rows = [(f"{one.server} {one.process}", one.rss, one.pss) for one in held]
+    for name in dict.fromkeys(one.server for one in held):
+        own = [one for one in held if one.server == name]
+        rows.append((f"{name}, all", sum(one.rss for one in own), sum(one.pss for one in own)))
+    return [[name, f"{rss / 1e6:.1f}", f"{pss / 1e6:.1f}"] for name, rss, pss in sorted(rows)]
+
+
+def idle_row(idle: Idle) -> list[str]:
+    each = [f"{grown / idle.connections / 1e3:.2f}" for grown in (idle.rss, idle.pss)]
+    asked = f"< {resting.ASKED / 1e3:.0f}" if idle.server == "edgecache" else ""
+    return [idle.server, f"{idle.connections:,}", *each, asked]
+
+
 def main() -> None:
     parser = report.options_of(__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each case")
     options = parser.parse_args()
-    need("nginx")
+    need("nginx", "wrk")
+    starts: dict[str, Start] = {
+        "nginx": partial(servers.nginx, workers=options.workers),
+        "edgecache": partial(servers.edgecache, workers=options.workers),
+    }
     seconds = 3.0 if options.quick else options.seconds
-    circumstances = environment("nginx") | {"clients": f"{CLIENTS}, {RATE // KIB} KiB/s each"}
+    circumstances = environment("nginx", "wrk") | {
+        "workers": f"{options.workers} of each server",
+        "clients": f"{CLIENTS}, {RATE // KIB} KiB/s each",
+    }
     with report.workplace(options.dir) as directory:
+        rests = [at_rest(start, directory, options.quick) for start in starts.values()]
         samples = [
             sample
-            for start in (servers.nginx, servers.edgecache)
-            for sample in measure(start, directory, seconds)
+            for name, start in starts.items()
+            for sample in measure(name, start, directory, seconds)
         ]
+    held, idle = [one for many, _ in rests for one in many], [one for _, one in rests]
     if options.json:
-        report.show_json({"circumstances": circumstances, "memory": list(map(asdict, samples))})
+        found: dict[str, Sequence[Any]] = {"rest": held, "idle": idle, "memory": samples}
+        results = {name: [asdict(one) for one in many] for name, many in found.items()}
+        report.show_json({"circumstances": circumstances} | results)
     else:
         samples.sort(key=lambda sample: [case for case, _ in cases()].index(sample.case))
-        report.show("Memory", circumstances, COLUMNS, [row(sample) for sample in samples])
+        report.show("At rest", circumstances, REST_COLUMNS, rest_rows(held))
+        report.show("Idle connections", {}, IDLE_COLUMNS, [idle_row(one) for one in idle])
+        report.show("Slow clients", {}, COLUMNS, [row(sample) for sample in samples])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Misses: a cold 1 GiB read, and the first byte of a cold range, edgecache beside nginx.
+"""Misses: cold 64 KiB objects, a cold 1 GiB read, first bytes of cold ranges, beside nginx.
 
-The origin answers each request after 20 ms. Every round has a fresh server with an empty cache.
+The origin answers each request after 20 ms. 64 KiB objects are asked for once each, by wrk over 32
+connections. Every round has a fresh server with an empty cache.
 Bytes are checked by length and hash. "First byte after origin's" is the time from the origin's
 first byte leaving it to the client's first byte, on the one monotonic clock of the machine.
 
 Example: python -m benchmarks.misses --rounds 5
 """
 
+import argparse
 import json
 import math
 import random
@@ -14,10 +16,11 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
-from benchmarks import client, report, servers
+from benchmarks import client, load, report, servers
 from benchmarks.origin import digest
 from benchmarks.programs import environment, need
 from benchmarks.servers import Running
@@ -25,6 +28,10 @@ from benchmarks.servers import Running
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 LATENCY = 0.020
 RANGE = 256 * KIB
+SMALL = 64 * KIB
+SMALL_SECONDS = 4
+SMALL_ASKED = 500  # a second
+CHECKED = 20  # of the small ones, after the timed part
 Start = Callable[[Path, int], AbstractContextManager[Running]]
 
 
@@ -43,6 +50,17 @@ class Ranged:
 
     first_byte: float
     bought: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Small:
+    """Of 64 KiB objects, each asked for once."""
+
+    rate: float  # a second
+    cpu: float  # microseconds of the server's for each
+    p50: float  # ms, as p99
+    p99: float
+    requests: float  # to the origin, for each
 
 
 def sent_by(origin: Running) -> list[tuple[str, int, int]]:
@@ -70,6 +88,24 @@ def whole(server: Running, origin: Running, length: int) -> Whole:
         first_byte=(reply.first_byte - min(at for _, at, _ in sent)) / 1e6,
         requests=len(sent),
         bought=sum(count for _, _, count in sent) / length,
+    )
+
+
+def small(server: Running, origin: Running, seconds: int, threads: int) -> Small:
+    sent_by(origin)
+    names = load.Names(path=f"/outputs/{SMALL}-small-%d.webp", count=10**9)
+    took = load.run(server, names, seconds=seconds, threads=threads)
+    sent = sent_by(origin)
+    for path in {path for path, _, _ in sent[:: len(sent) // CHECKED]}:
+        reply = client.get(server.port, path.removeprefix("/bench"))
+        if (reply.status, reply.length, reply.digest) != (200, SMALL, digest(0, SMALL)):
+            raise SystemExit(f"{server.name}: wrong bytes {reply}")
+    return Small(
+        rate=took.rate,
+        cpu=took.cpu,
+        p50=took.p50,
+        p99=took.p99,
+        requests=len(sent) / len({path for path, _, _ in sent}),
     )
 
 
@@ -104,20 +140,23 @@ def cold_range(server: Running, origin: Running, path: str, start: int) -> Range
     )
 
 
-PEERS: dict[str, Start] = {"nginx": servers.nginx, "edgecache": servers.edgecache}
 COLUMNS = ("cold, origin 20 ms away", "nginx", "edgecache", "edgecache/nginx", "asked")
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
+    small: Small
     whole: Whole
     unknown: list[Ranged]
     known: list[Ranged]
 
 
-def measure(start: Start, directory: Path, origin: Running, length: int, count: int) -> Round:
+def measure(start: Start, directory: Path, origin: Running, options: argparse.Namespace) -> Round:
+    length, count, seconds = extent(options.quick)
+    threads = min(options.workers, load.MOST_THREADS)
     with start(directory, origin.port) as server:
         return Round(
+            small(server, origin, seconds, threads),
             whole(server, origin, length),
             cold_ranges(server, origin, known=False, count=count),
             cold_ranges(server, origin, known=True, count=count),
@@ -130,11 +169,28 @@ def rows_of(theirs: list[Round], ours: list[Round], length: int) -> list[list[st
     speed = report.ratio(seconds[0], seconds[1])
     cpu = [[each.whole.cpu for each in rounds] for rounds in (theirs, ours)]
     return [
+        *small_rows([[each.small for each in rounds] for rounds in (theirs, ours)]),
         [f"whole {size}: seconds", *middles(seconds, ".2f"), f"speed {speed}", ">= 1"],
         [f"whole {size}: CPU seconds", *middles(cpu, ".2f"), str(report.ratio(cpu[1], cpu[0])), ""],
         *rows(f"whole {size}", [[[each.whole] for each in rounds] for rounds in (theirs, ours)]),
         *rows("range, unknown object", [[each.unknown for each in r] for r in (theirs, ours)]),
         *rows("range, known object", [[each.known for each in r] for r in (theirs, ours)]),
+    ]
+
+
+def small_rows(peers: list[list[Small]]) -> list[list[str]]:
+    def values(name: str) -> list[list[float]]:
+        return [[getattr(one, name) for one in many] for many in peers]
+
+    rates, cpu = values("rate"), values("cpu")
+    waits = zip(middles(values("p50"), ".0f"), middles(values("p99"), ".0f"), strict=True)
+    name = f"{SMALL // KIB} KiB objects"
+    ratios = [str(report.ratio(many[1], many[0])) for many in (rates, cpu)]
+    return [
+        [f"{name}: a second", *middles(rates, ",.0f"), ratios[0], f">= {SMALL_ASKED}"],
+        [f"{name}: us CPU each", *middles(cpu, ",.0f"), ratios[1], ""],
+        [f"{name}: ms, p50 p99", *map(" ".join, waits), "", ""],
+        [f"{name}: requests to the origin for each", *middles(values("requests"), ".2f"), "", ""],
     ]
 
 
@@ -154,24 +210,36 @@ def rows(name: str, peers: Sequence[Sequence[Sequence[Whole | Ranged]]]) -> list
     ]
 
 
+def extent(quick: bool) -> tuple[int, int, int]:
+    """(length of the whole object, cold ranges, seconds of small objects)."""
+    return (64 * MIB, 5, 1) if quick else (GIB, 20, SMALL_SECONDS)
+
+
 def main() -> None:
     parser = report.options_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    need("nginx")
-    rounds, length, count = (1, 64 * MIB, 5) if options.quick else (options.rounds, GIB, 20)
-    circumstances = environment("nginx") | {
-        "rounds": f"{rounds}, a fresh server each; {count} cold ranges of {RANGE // KIB} KiB each"
+    need("nginx", "wrk")
+    rounds = 1 if options.quick else options.rounds
+    length, count, seconds = extent(options.quick)
+    peers: dict[str, Start] = {
+        "nginx": partial(servers.nginx, workers=options.workers),
+        "edgecache": partial(servers.edgecache, workers=options.workers),
     }
-    found: dict[str, list[Round]] = {name: [] for name in PEERS}
+    circumstances = environment("nginx", "wrk") | {
+        "workers": f"{options.workers} of each server",
+        "rounds": f"{rounds}, a fresh server each: {seconds} s of {SMALL // KIB} KiB objects, "
+        f"{count} cold ranges of {RANGE // KIB} KiB each",
+    }
+    found: dict[str, list[Round]] = {name: [] for name in peers}
     with (
         report.workplace(options.dir) as directory,
         servers.origin(latency=LATENCY) as origin,
     ):
         for number in range(rounds):
-            for name, start in PEERS.items():
+            for name, start in peers.items():
                 report.note(f"round {number + 1} of {rounds}: {name} ...")
-                found[name].append(measure(start, directory, origin, length, count))
+                found[name].append(measure(start, directory, origin, options))
     if options.json:
         results = {name: [asdict(one) for one in many] for name, many in found.items()}
         report.show_json({"circumstances": circumstances, "misses": results})

@@ -14,20 +14,25 @@ SOURCES = {
     "nginx": "apt-get install nginx",
     "wrk": "apt-get install wrk",
     "py-spy": "pip install py-spy",
+    "varnishd": "apt-get install varnish",
 }
-VERSION_OPTIONS = {"nginx": "-v", "wrk": "-v"}
+VERSION_OPTIONS = {"nginx": "-v", "wrk": "-v", "varnishd": "-V"}
 
 
 def need(*programs: str) -> None:
     """Ends the run with what to install if a program is missing."""
     if not sys.platform.startswith("linux"):
         sys.exit("the benchmarks read /proc and need Linux")
-    missing = [program for program in programs if shutil.which(program) is None]
+    missing = [program for program in programs if not have(program)]
     if missing:
         ways = "; ".join(f"{program} ({SOURCES[program]})" for program in missing)
         sys.exit(f"not found on PATH: {ways}")
     if "nginx" in programs and "http_slice_module" not in said("nginx", "-V"):
         sys.exit("this nginx was built without its slice module: Debian's and nginx.org's have it")
+
+
+def have(program: str) -> bool:
+    return shutil.which(program) is not None
 
 
 def said(*command: str) -> str:

@@ -20,6 +20,7 @@ def options_of(doc: str | None) -> argparse.ArgumentParser:
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a smoke test: too short to quote")
+    parser.add_argument("--workers", type=int, default=2, help="of each server (default: 2)")
     parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
     parser.add_argument("--dir", type=Path, help="where the caches go (default: a temporary one)")
     return parser

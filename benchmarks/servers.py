@@ -1,4 +1,4 @@
-"""Starts and ends what is measured: the origin, nginx and edgecache, one process tree each."""
+"""Starts and ends what is measured: origin, nginx, edgecache, Varnish; a process tree each."""
 
 import os
 import pwd
@@ -11,13 +11,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
 START_LIMIT = 15.0
+START_ANSWERS = 8  # so that, most likely, each worker has given one
 END_LIMIT = 10.0
 SHOWN = 30  # lines of what a server complained about
+USUAL = re.compile(r" INFO |^(Debug|Info): |^Child launched OK|^Error: Manager got SIGTERM")
+VARNISH_SIZE = "5G"
 TICKS = os.sysconf("SC_CLK_TCK")
 # Without sendfile and with large buffers nginx is faster at large hits on loopback.
 SENDFILE = {True: "sendfile on;", False: "sendfile off; output_buffers 2 512k;"}
@@ -30,11 +33,15 @@ class Running:
     name: str
     port: int
     pid: int
+    helper: int = 0  # a process beside the tree that belongs to it: Varnish's log writer
 
     def processes(self) -> list[int]:
-        """The process and its children: nginx's worker does the work, its master holds the name."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
-        return [self.pid, *map(int, children.split())]
+        """The process, all that it forked, and theirs: who works is a child everywhere."""
+        found = [self.pid, self.helper] if self.helper else [self.pid]
+        for pid in found:  # grows as it goes
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+            found += map(int, children.split())
+        return found
 
     def cpu_seconds(self) -> float:
         """User and system time so far."""
@@ -46,12 +53,13 @@ class Running:
 
     def memory(self, what: str = "Rss") -> int:
         """Resident bytes; `Pss` counts what is shared by its share."""
-        total = 0
-        for pid in self.processes():
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
-            found = re.search(rf"^{what}:\s+(\d+) kB", rollup, re.M)
-            total += int(found[1]) * 1024 if found else 0
-        return total
+        return sum(memory(pid, what) for pid in self.processes())
+
+
+def memory(pid: int, what: str) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    found = re.search(rf"^{what}:\s+(\d+) kB", rollup, re.M)
+    return int(found[1]) * 1024 if found else 0
 
 
 def free_port() -> int:
@@ -71,31 +79,64 @@ def origin(*, latency: float = 0.0) -> Iterator[Running]:
 
 
 @contextmanager
-def nginx(directory: Path, origin_port: int, *, sendfile: bool = True) -> Iterator[Running]:
-    """With an empty cache."""
+def nginx(
+    directory: Path,
+    origin_port: int,
+    *,
+    workers: int = 1,
+    sendfile: bool = True,
+    threads: bool = False,
+) -> Iterator[Running]:
+    """With an empty cache; `threads` read what is not in memory."""
     folder = fresh(directory / "nginx")
     port = free_port()
     values = {
         "PORT": str(port),
         "ORIGIN_PORT": str(origin_port),
         "USER": pwd.getpwuid(os.getuid()).pw_name,
+        "WORKERS": str(workers),
         "SENDFILE": SENDFILE[sendfile],
+        "AIO": "aio threads;" if threads else "",
     }
-    text = (HERE / "nginx.conf").read_text("utf-8")
-    text = re.sub("@([A-Z_]+)@", lambda name: values[name[1]], text)
-    (folder / "nginx.conf").write_text(text, "utf-8")
+    fill_in("nginx.conf", values, folder)
     prefix = ["-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
     with running("nginx", ["nginx", *prefix, "-g", "daemon off;"], port) as server:
         yield server
 
 
+def fill_in(name: str, values: dict[str, str], folder: Path) -> None:
+    """Writes our file of that name, with what stands between at-signs filled in, to the folder."""
+    text = (HERE / name).read_text("utf-8")
+    (folder / name).write_text(re.sub("@([A-Z_]+)@", lambda at: values[at[1]], text), "utf-8")
+
+
 @contextmanager
-def edgecache(directory: Path, origin_port: int) -> Iterator[Running]:
+def varnish(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[Running]:
+    """With an empty cache; one process works, with as many thread pools as others have workers."""
+    folder = fresh(directory / "varnish")
+    port = free_port()
+    fill_in("varnish.vcl", {"ORIGIN_PORT": str(origin_port)}, folder)
+    command = ["varnishd", "-F", "-j", "none", "-n", str(folder), "-T", "none"]
+    command += ["-a", f"127.0.0.1:{port}", "-f", str(folder / "varnish.vcl")]
+    command += ["-s", f"file,{folder / 'cache'},{VARNISH_SIZE}"]
+    for setting in (f"thread_pools={workers}", "timeout_idle=75", "http_gzip_support=off"):
+        command += ["-p", setting]
+    log = ["varnishncsa", "-n", str(folder), "-w", str(folder / "access.log")]
+    with running("varnish", command, port) as server, subprocess.Popen(log) as writer:
+        try:
+            yield replace(server, helper=writer.pid)
+        finally:
+            end(writer)
+
+
+@contextmanager
+def edgecache(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[Running]:
     """With an empty cache."""
     folder = fresh(directory / "edgecache")
     port = free_port()
     settings = {
         "BENCH_PORT": str(port),
+        "BENCH_WORKERS": str(workers),
         "BENCH_ADMIN_PORT": str(free_port()),
         "BENCH_ORIGIN_PORT": str(origin_port),
         "BENCH_DIR": str(folder),
@@ -115,7 +156,7 @@ def fresh(folder: Path) -> Path:
 def running(
     name: str, command: list[str], port: int, settings: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """The started server, once it takes connections; ended with SIGTERM.
+    """The started server, once it answers; ended with SIGTERM.
 
     What it says is shown if it says more than that it runs: warnings and errors.
     """
@@ -125,14 +166,14 @@ def running(
             command, cwd=HERE.parent, env=inherited | (settings or {}), stdout=said, stderr=said
         )
         try:
-            wait_until_open(name, process, port)
+            wait_until_answering(name, process, port)
             yield Running(name=name, port=port, pid=process.pid)
         finally:
             if process.poll() is not None:
                 sys.stderr.write(f"{name} was ended by another: status {process.returncode}\n")
             end(process)
             said.seek(0)
-            lines = [line for line in said if " INFO " not in line]
+            lines = [line for line in said if not USUAL.search(line)]
             sys.stderr.writelines(lines[:SHOWN])
 
 
@@ -145,15 +186,19 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def wait_until_open(name: str, process: "subprocess.Popen[bytes]", port: int) -> None:
+def wait_until_answering(name: str, process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Taking connections is not enough: parents listen before they have children who answer."""
     deadline = time.monotonic() + START_LIMIT
+    answers = 0
     while time.monotonic() < deadline:
         if process.poll() is not None:
             sys.exit(f"{name} ended at its start with status {process.returncode}")
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+                answers += bool(connection.recv(1))
         except OSError:
             time.sleep(0.02)
-        else:
+        if answers == START_ANSWERS:
             return
-    sys.exit(f"{name} did not listen within {START_LIMIT:g} s")
+    sys.exit(f"{name} did not answer within {START_LIMIT:g} s")

@@ -1,8 +1,11 @@
 """Fetches from the origin into slices, each with any number of readers.
 
-Rules of this module: a fill owns its task, so no reader's end takes it down; it is never more
-than one slice ahead of its foremost reader; once nobody wants more, it ends with the slice in
-flight.
+Rules of this module: a fill owns its task, so no reader's end takes it down; it begins no slice
+that its foremost reader has not come to; once nobody wants more, it ends with the slice in flight;
+no slice is begun while too many wait for the disk.
+
+A slice ahead would be a second one in memory for each slow client, and gain nothing: what the
+origin sends meanwhile waits in the connection, and what the client plays in its socket.
 """
 
 import asyncio
@@ -16,10 +19,13 @@ from edgecache.core.ranges import slice_span
 from edgecache.tasks import Tasks
 
 # A reader slower than a slice in this time gives the origin's connection back, and asks anew later.
-# Short, because connections are few and each holds half a megabyte that waits for the reader.
+# Short, because connections are few and each holds a quarter megabyte that waits for the reader.
 PAUSE_LIMIT = 2.0
 # How long a fill that came with an answer waits for its first reader, who may have left already.
 FIRST_READER_LIMIT = 1.0
+# Slices on their way to the disk, of all fills. Where the disk is slower than the origin, the
+# origin waits, in its connections: their slices would fill the memory.
+MOST_STORING = 32
 # What a reader is handed at a time: enough to amortise a write, little for a client that stalls.
 PIECE = 2**18
 
@@ -161,7 +167,7 @@ class Fill:
             del self._buffers[left]
         self._changed.set()
 
-    async def run(self, ask: Ask, sink: Sink, tasks: Tasks) -> None:
+    async def run(self, ask: Ask, sink: Sink, tasks: Tasks, disk: asyncio.Semaphore) -> None:
         source: Source | None = None
         storing: asyncio.Task[None] | None = None
         try:
@@ -176,11 +182,13 @@ class Fill:
                     self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
                     return
                 self._at = number
+                async with disk:
+                    pass  # only a look: the turn is taken to store
                 buffer = self._buffers[number]
                 rest = await _receive(source, buffer, rest)
                 if storing is not None:
                     await storing  # at most one slice is on its way to the disk
-                storing = tasks.spawn(self._store(number, buffer, sink), name="store-slice")
+                storing = tasks.spawn(self._store(number, buffer, sink, disk), name="store-slice")
             self.status = FillStatus.DONE
         except VersionChanged as error:
             self._end(FillStatus.VERSION_CHANGED, error)
@@ -198,7 +206,7 @@ class Fill:
         while number in self._buffers and (self._demands or not self._was_read):
             if self._demands and number >= max(self._demands.values()):
                 return False
-            if self._demands and number <= self._front + 1:
+            if self._demands and number <= self._front:
                 return True
             self._changed.clear()
             try:
@@ -210,9 +218,14 @@ class Fill:
                     return False
         return False
 
-    async def _store(self, number: int, buffer: SliceBuffer, sink: Sink) -> None:
+    async def _store(
+        self, number: int, buffer: SliceBuffer, sink: Sink, disk: asyncio.Semaphore
+    ) -> None:
         """What the store did not take is kept until the foremost reader has passed it."""
-        stored = self.keeps and await sink(SliceKey(self.version, number), self.meta, buffer.data)
+        async with disk:
+            stored = self.keeps and await sink(
+                SliceKey(self.version, number), self.meta, buffer.data
+            )
         if stored or number < self._front:
             self._buffers.pop(number, None)
         else:
@@ -257,6 +270,7 @@ class FillTable:
         self._tasks = tasks
         self._on_end = on_end
         self._fills: dict[str, list[Fill]] = {}
+        self._disk = asyncio.Semaphore(MOST_STORING)
 
     def __len__(self) -> int:
         return sum(len(fills) for fills in self._fills.values())
@@ -276,7 +290,7 @@ class FillTable:
     def start(self, fill: Fill, ask: Ask, sink: Sink) -> Fill:
         self._fills.setdefault(fill.version, []).append(fill)
         name = f"fill {fill.meta.key.key[:80]}"
-        task = self._tasks.spawn(fill.run(ask, sink, self._tasks), name=name)
+        task = self._tasks.spawn(fill.run(ask, sink, self._tasks, self._disk), name=name)
         # A callback: a task that is cancelled before its first step runs nothing of its own.
         task.add_done_callback(lambda _: self._ended(fill))
         return fill

@@ -2,12 +2,14 @@
 and nothing of the origin; None means that the keeper is to answer.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from itertools import chain, islice
 
 from edgecache.body import begun
 from edgecache.core.answer import answer_fields, body_length
 from edgecache.core.cache_status import CacheStatus, format_cache_status
-from edgecache.core.errors import StoreError
+from edgecache.core.errors import StoreError, UpstreamError, VersionChanged
 from edgecache.core.index import StoredResponse
 from edgecache.core.model import ByteSpan, Result, SliceKey, Source
 from edgecache.core.plan import Plan, plan_answer
@@ -21,8 +23,9 @@ from edgecache.store.reader import ReadStore
 # Answers of up to so many slices are found to be covered by opening them.
 MOST_OPENED = 2
 
-# Gives bytes of one version of an object from elsewhere; raises if there is another version now.
-Elsewhere = Callable[[StoredResponse, ByteSpan], AsyncIterator[Bytes]]
+# Gives bytes of one version of an object from elsewhere; raises VersionChanged if there is another
+# version now. It is closed by whoever leaves before its end.
+Elsewhere = Callable[[StoredResponse, ByteSpan], AsyncGenerator[Bytes, None]]
 
 
 class Local:
@@ -59,9 +62,12 @@ class Local:
         fields += [("Age", str(int(age))), ("Cache-Status", cache_status)]
         first, body = None, None
         if request.method == "GET" and any(plan.spans):
-            first, body = await begun(
-                stored, plan, boundary, lambda span: self._pieces(stored, span)
-            )
+            try:
+                first, body = await begun(
+                    stored, plan, boundary, lambda span: self._pieces(stored, span)
+                )
+            except VersionChanged:
+                return None  # nothing was sent yet
         return Answer(
             status=plan.status,
             fields=fields,
@@ -73,12 +79,13 @@ class Local:
         )
 
     async def _covers(self, stored: StoredResponse, plan: Plan) -> bool:
-        numbers = [n for span in plan.spans for n in slices_of(span, self._slice_size)]
-        if len(numbers) > MOST_OPENED:
+        needed = [slices_of(span, self._slice_size) for span in plan.spans]
+        if sum(map(len, needed)) > MOST_OPENED:
             there = await self._store.slices(stored.version)
-            if not there.issuperset(numbers):
+            # Lengths first: a range may name more slices than there is time to look at.
+            if any(len(some) > len(there) or not there.issuperset(some) for some in needed):
                 return False
-        for number in numbers[:MOST_OPENED]:  # of many, those that the answer begins with
+        for number in islice(chain(*needed), MOST_OPENED):  # what the answer begins with
             if await self._store.open(SliceKey(stored.version, number), stored.meta) is None:
                 return False
         return True
@@ -90,8 +97,13 @@ class Local:
             while start < stop:
                 data = await self._read(stored, number, start, min(stop, start + PIECE))
                 if data is None:  # it was evicted meanwhile: the rest of all comes from elsewhere
-                    async for data in self._elsewhere(stored, ByteSpan(start, span.stop)):
-                        yield None, data
+                    rest = ByteSpan(start, span.stop)
+                    async with aclosing(self._elsewhere(stored, rest)) as pieces:
+                        async for data in pieces:
+                            yield None, data
+                            start += len(data)
+                    if start != span.stop:
+                        raise UpstreamError("the rest of the answer came short")
                     return
                 yield Source.CACHE, data
                 start += len(data)

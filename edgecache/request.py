@@ -32,12 +32,12 @@ class Hit(NamedTuple):
     stored: StoredResponse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Answer:
     """`length` is the body's, also of the one that a HEAD leaves out; None where there is none.
 
     `first` and then `body` give the pieces: the first is there before the head is sent, so that an
-    origin that fails at once gets an honest status.
+    origin that fails at once gets an honest status. Who gives it lets go of it.
     """
 
     status: int

@@ -20,3 +20,4 @@ class Shared:
         self.states = States(names)  # the parent's
         # The number of the config that the keeper goes by: who goes by another one must not answer.
         self.config = memoryview(mmap(-1, 8)).cast("Q")
+        self.removals = memoryview(mmap(-1, 8)).cast("Q")  # how often the keeper unlinked files

@@ -36,7 +36,8 @@ from edgecache.core.reply import (
 )
 
 ERROR_BODY_LIMIT = 4096
-READ_BUFFER = 2**18
+# aiohttp lets twice as much wait for a fill that waits for its reader.
+READ_BUFFER = 2**17
 # What has to come within `stall_timeout`: a byte now and then is no progress.
 PACE = 2**16
 # S3's largest object. A lie beyond it would have this process count slices for ever.

@@ -25,6 +25,7 @@ import pytest
 from multidict import CIMultiDict
 
 from edgecache.config import Config
+from edgecache.core.model import ObjectKey
 from edgecache.metrics import Metrics
 from edgecache.store import SliceStore
 from edgecache.store.memory import MemoryStore
@@ -226,6 +227,13 @@ class Site:
         """Wait until nothing is fetched or stored any more."""
         await until(lambda: len(self.server.tasks) <= self.resting)
         await self.origin.settled()
+
+    async def looked_up(self) -> None:
+        """Wait until all requests that are in flight have looked for what is known."""
+        # The index is read one after the other: when this was, so were all before.
+        await self.server.store.load_meta(ObjectKey("volume", "outputs/none"))
+        for _ in range(20):
+            await asyncio.sleep(0)
 
     async def admin(self, method: str, target: str, headers: Fields = ()) -> Reply:
         async with self.connect(self.server.admin_url) as wire:

@@ -36,6 +36,7 @@ async def together(site: Site, *asking: Awaitable[T]) -> list[T]:
     async with asyncio.timeout(3 * PATIENCE), asyncio.TaskGroup() as clients:
         tasks = [clients.create_task(awaited(one)) for one in asking]
         await until(lambda: gauge(site, "http_requests_in_flight") == len(asking))
+        await site.looked_up()
         gate.release()
     return [task.result() for task in tasks]
 

@@ -87,6 +87,7 @@ async def collapse(site: Site, count: int) -> list[Reply]:
         await gate.reached.wait()
         followers = [group.create_task(site.get(LONG_PATH)) for _ in range(count)]
         await serving.until(lambda: site.in_flight > count)
+        await site.looked_up()
         gate.release()
     return [leader.result(), *(one.result() for one in followers)]
 

@@ -22,7 +22,6 @@ ELSEWHERE = {
     "request": CONFORMANCE,
     "catalog": CONFORMANCE,
     "web/app": CONFORMANCE,
-    "web/delivery": CONFORMANCE,
     "web/exchange": CONFORMANCE,
     "web/own_head": CONFORMANCE,
     "web/refusal": CONFORMANCE,

@@ -207,9 +207,9 @@ async def test_a_paused_fill_keeps_what_comes_next(bench: Bench) -> None:
     with fill.reader(10):
         fill.take(0)
         await idle()
-        fill.leave(3)
+        fill.leave(2)
         await idle()
-        assert sorted(bench.stored) == [0, 1]
+        assert sorted(bench.stored) == [0]
         fill.advance(1)
         await bench.ended(FillStatus.ABANDONED)
-    assert sorted(bench.stored) == [0, 1, 2]
+    assert sorted(bench.stored) == [0, 1]

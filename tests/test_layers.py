@@ -79,8 +79,8 @@ ALLOWED = {
     # Adapters: none knows another's side
     "upstream": "config",
     "fill": "tasks",
-    "store.disk": "descriptors store store.files store.folder store.open_slice store.opening "
-    "store.rows store.writer",
+    "store.disk": "descriptors store store.files store.folder store.lingering store.open_slice "
+    "store.opening store.rows store.writer",
     "store.reader": "store.files store.open_slice store.opening store.row_reader",
     "store.row_reader": "store.files store.index store.meta_format store.rows",
     "store.opening": "store.files store.open_slice",
@@ -91,6 +91,7 @@ ALLOWED = {
     "store.index": "store.meta_format store.rows",
     "store.files": "store.slice_format",
     "store.rows": "",
+    "store.lingering": "",
     "store.slice_format": "",
     "store.meta_format": "",
     "store": "",

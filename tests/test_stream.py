@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from edgecache import stream
-from edgecache.core.model import Source
+from edgecache.core.model import SliceKey, Source
 from edgecache.request import ObjectRequest
 from tests import serving
 from tests.pattern import Pattern
@@ -150,11 +150,18 @@ async def test_a_reader_served_from_the_store_moves_its_fill_on() -> None:
     answer = await stack.engine.answer(request)
     assert answer.body is not None
     async with aclosing(answer.body) as body:
-        await until(lambda: stack.store.slices == 2)
+        await until(lambda: stack.store.slices == 1)
+        meta = await stack.store.load_meta(STACK_KEY)
+        assert meta is not None
+        fill = stack.fills.find(meta.version, 1)
+        assert fill is not None
+        second = stack.upstream.data.read(SIZE, 2 * SIZE)
+        await stack.store.put(SliceKey(meta.version, 1), meta, second)
         async for source, _ in body:
             if source is Source.CACHE:
                 break
-        await until(lambda: stack.store.slices == 3)
+        await until(lambda: not fill.covers(1))
+        assert fill.covers(2)
     await stack.at_rest()
 
 

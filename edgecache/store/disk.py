@@ -12,8 +12,9 @@ from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
 from edgecache.descriptors import most_slices
 from edgecache.store import Bytes
-from edgecache.store.files import slice_cost
+from edgecache.store.files import BLOCK, slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
+from edgecache.store.lingering import Lingering
 from edgecache.store.open_slice import DiskSlice, OpenSlices
 from edgecache.store.opening import Openings
 from edgecache.store.rows import RowRefused
@@ -33,6 +34,10 @@ class DiskStore:
 
     What is decided is in the ledger before the first await, and threads do what takes time: one
     writes, one reads the index, some read files.
+
+    Files that were removed take their room for as long as another process has them open. So where
+    there are others, some room is left for that, and what would need more waits: evicting more
+    would gain nothing sooner.
     """
 
     def __init__(
@@ -41,17 +46,30 @@ class DiskStore:
         *,
         limit: int,
         slice_size: int,
+        linger: float = 0.0,
+        on_unlinked: Callable[[], None] = lambda: None,
         on_removal: Callable[[Removal, int], None] = lambda _reason, _size: None,
     ) -> None:
+        """`linger`: seconds for which other processes may still hold a removed slice open, from
+        when `on_unlinked` was called."""
         self._limit = limit
         self._slice_size = slice_size
         self._on_removal = on_removal
         self._attached = self._closed = self._damaged = False
+        self._linger = linger
+        self._lingering = Lingering(linger, on_removal=on_unlinked)
+        self._leaving = 0  # bytes of files that the changes under way remove first
+        self._slack = slack(limit, slice_size) if linger else 0
         self._ledger = self._new_ledger()
         self._folder = SliceFolder(directory.absolute(), limit=limit, slice_size=slice_size)
-        self._writer = StoreWriter(self._folder, is_slice=self._is_slice, attach=self._attach)
+        self._writer = StoreWriter(
+            self._folder,
+            is_slice=self._is_slice,
+            attach=self._attach,
+            on_swept=self._lingering.add,
+        )
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
-        self._open = OpenSlices(most_open())
+        self._open = OpenSlices(most_open(), on_free=self._lingering.add)
         self._openings = Openings(
             self._folder.files,
             self._open,
@@ -88,6 +106,8 @@ class DiskStore:
             self._ledger.meta_saved(version)
         for _ in range(contents.refused):
             self._on_removal(Removal.CORRUPT, 0)
+        if contents.slices or contents.leftovers:
+            self._lingering.add(self._slack)  # what the last process may just have removed
         self._attached = True
         if self._budget() < self._slice_size:
             log.warning("cache.size leaves no room for slices bytes=%d", self._limit)
@@ -124,8 +144,9 @@ class DiskStore:
             return found
         if self._closed or not self.has(key):
             return None
-        await self._openings.open(key, meta)
-        return self.opened(key)
+        if (found := await self._openings.open(key, meta)) is not None:
+            self._ledger.access(key)
+        return found
 
     def _remove(self, key: SliceKey) -> None:
         if self.has(key) and not self._closed:
@@ -142,6 +163,7 @@ class DiskStore:
                 return True
             if (gone := self._make_room(key, meta, data)) is None:
                 return False
+            self._leaving += sum(gone.values())
             writing = self._writer.change(self._folder.write, gone, key, meta, data)
             self._writing[key] = writing
             writing.add_done_callback(partial(self._end_writing, key, gone))
@@ -159,7 +181,7 @@ class DiskStore:
         budget = self._budget()
         # While much has to be swept, what is good does not go for what goes anyway.
         full = self._writer.unswept and self._ledger.size + size > budget
-        if full or size > budget:
+        if full or size > budget or self._is_crowded(size + sum(gone.values())):
             self._writer.sweep(gone)
             return None
         gone |= self._settle(self._ledger.add(key, size, budget))
@@ -178,7 +200,10 @@ class DiskStore:
         self, key: SliceKey, gone: dict[str, int], writing: asyncio.Future[None]
     ) -> None:
         del self._writing[key]
+        left = sum(gone.values())
+        self._leaving -= left
         if writing.exception() is None:
+            self._lingering.add(left)
             self._writer.end_trouble()
         else:
             self._ledger.remove(key, Removal.CORRUPT)
@@ -186,7 +211,17 @@ class DiskStore:
 
     def _budget(self) -> int:
         """What slices may take, now."""
-        return self._limit - self._writer.reserve - self._open.unlinked
+        return self._limit - self._writer.reserve - self._open.unlinked - self._slack
+
+    @property
+    def _held(self) -> int:
+        """Bytes that are out of the books, but that other processes may hold open."""
+        return self._leaving + self._lingering.size if self._linger else 0
+
+    def _is_crowded(self, size: int) -> bool:
+        """Whether there is no room for so many bytes more until others let go of what is gone."""
+        room = self._budget() + self._slack  # first: it sees what else begins to linger
+        return self._linger > 0 and self._ledger.size + self._held + size > room
 
     def _settle(self, gone: list[Gone]) -> dict[str, int]:
         """The files of what is out of the ledger, after everybody else was told."""
@@ -235,7 +270,7 @@ class DiskStore:
             return False
         if not self._writer.unswept:  # else what is good would go for what goes anyway
             self._writer.sweep(self._settle(self._ledger.shrink(self._budget())))
-        if self._budget() < 0:
+        if self._budget() < 0 or self._is_crowded(0):
             return False
         self._ledger.meta_saved(meta.version)
         self._forget_metas()
@@ -259,7 +294,7 @@ class DiskStore:
 
     @property
     def size(self) -> int:
-        files = self._ledger.size + self._writer.unswept + self._open.unlinked
+        files = self._ledger.size + self._writer.unswept + self._open.unlinked + self._held
         return files + self._folder.footprint
 
     @property
@@ -269,6 +304,11 @@ class DiskStore:
     @property
     def slices(self) -> int:
         return len(self._ledger)
+
+
+def slack(limit: int, slice_size: int) -> int:
+    """Bytes to leave for what lingers: a fiftieth, but some slices, but not too much."""
+    return min(limit // 4, max(limit // 50, 4 * slice_cost(slice_size + BLOCK)))
 
 
 def most_open() -> int:

@@ -100,8 +100,10 @@ class DiskSlice:
 class OpenSlices:
     """The slices that stay open, the least recently used out first."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, on_free: Callable[[int], None] = lambda _: None) -> None:
+        """`on_free`: so many bytes do not count as unlinked any more."""
         self._most = most
+        self._on_free = on_free
         self._kept: OrderedDict[SliceKey, DiskSlice] = OrderedDict()
         self._held: WeakValueDictionary[SliceKey, DiskSlice] = WeakValueDictionary()
         self._unlinked = 0
@@ -143,7 +145,9 @@ class OpenSlices:
     def unlinked(self) -> int:
         """Bytes of files that are gone, but for those who still read them."""
         while self._closed:
-            self._unlinked -= self._closed.popleft()
+            size = self._closed.popleft()
+            self._unlinked -= size
+            self._on_free(size)
         return self._unlinked
 
     def clear(self) -> None:

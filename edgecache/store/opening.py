@@ -33,33 +33,40 @@ class Openings:
         self._on_wrong = on_wrong
         self._nowait = NoWait()
         self._threads = ThreadPoolExecutor(READERS, "edgecache-reader")
-        self._opening: dict[SliceKey, asyncio.Future[OpenedFile]] = {}
+        self._opening: dict[SliceKey, asyncio.Future[DiskSlice | None]] = {}
 
-    async def open(self, key: SliceKey, meta: ObjectMeta) -> None:
-        """Ends once the slice is among those kept, or can't be."""
+    async def open(self, key: SliceKey, meta: ObjectMeta) -> DiskSlice | None:
+        """The slice, which is then among those kept; None: it can't be opened, or is not wanted."""
         if (held := self._kept.held(key)) is not None:
             self._kept.keep(key, held)
-            return
+            return held
         if (opening := self._opening.get(key)) is None:
-            opening = asyncio.get_running_loop().run_in_executor(
-                self._threads, self._files.open, key, meta
-            )
-            self._opening[key] = opening
-            opening.add_done_callback(partial(self._end, key))
+            loop = asyncio.get_running_loop()
+            verifying = loop.run_in_executor(self._threads, self._files.open, key, meta)
+            opening = self._opening[key] = loop.create_future()
+            verifying.add_done_callback(partial(self._end, key))
         await asyncio.wait([opening])
+        return opening.result()  # of many that were opened at once those kept may be others by now
 
-    def _end(self, key: SliceKey, opening: asyncio.Future[OpenedFile]) -> None:
-        del self._opening[key]
-        match opening.exception():
+    def _end(self, key: SliceKey, verifying: asyncio.Future[OpenedFile]) -> None:
+        opening = self._opening.pop(key)
+        match verifying.exception():
             case None:
-                opened = DiskSlice(opening.result(), nowait=self._nowait, threads=self._threads)
-                if self._is_wanted(key):  # else its last holder is this function
-                    opened.on_failure = partial(self._on_wrong, key)
-                    self._kept.keep(key, opened)
+                opening.set_result(self._keep(key, verifying.result()))
             case WrongSlice():
+                opening.set_result(None)
                 self._on_wrong(key)
             case error:
+                opening.set_result(None)
                 log.debug("slice not opened error=%s", error)
+
+    def _keep(self, key: SliceKey, file: OpenedFile) -> DiskSlice | None:
+        opened = DiskSlice(file, nowait=self._nowait, threads=self._threads)
+        if not self._is_wanted(key):
+            return None  # its last holder is this function
+        opened.on_failure = partial(self._on_wrong, key)
+        self._kept.keep(key, opened)
+        return opened
 
     async def close(self) -> None:
         if self._opening:

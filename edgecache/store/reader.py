@@ -1,11 +1,14 @@
 """The cache folder as a worker reads it, while the keeper writes. Rules of this module: nothing is
-written; what the keeper removed is let go of within a second, so that its bound stays true.
+written; what the keeper removed is let go of at the next `release`, so that its bound stays true.
 """
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
 from edgecache.store.files import SliceFiles
@@ -16,6 +19,9 @@ from edgecache.store.row_reader import RowReader
 # Slices whose uses are counted between two reports.
 MOST_COUNTED = 10_000
 
+Parameters = ParamSpec("Parameters")
+T = TypeVar("T")
+
 
 class ReadStore:
     def __init__(self, directory: Path, *, slice_size: int, most_open: int) -> None:
@@ -23,16 +29,30 @@ class ReadStore:
         self._rows = RowReader(directory, files)
         self._kept = OpenSlices(most_open)
         self._openings = Openings(
-            files, self._kept, is_wanted=lambda _: True, on_wrong=self._kept.forget
+            files,
+            self._kept,
+            is_wanted=lambda _: not self._closed,
+            on_wrong=self._kept.forget,
         )
         self._thread = ThreadPoolExecutor(1, "edgecache-index")
         self._uses: dict[SliceKey, int] = {}
+        self._closed = False
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._kept.clear()
         await self._openings.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._rows.close)
+        await self._in_thread(self._rows.close)
         self._thread.shutdown(wait=False)
+
+    def _in_thread(
+        self, call: Callable[Parameters, T], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(
+            self._thread, partial(call, *args, **kwargs)
+        )
 
     def opened(self, key: SliceKey) -> DiskSlice | None:
         """The slice if it is open; counts as a use."""
@@ -44,8 +64,11 @@ class ReadStore:
         """The slice, verified; None: there is no such slice, or a damaged one."""
         if (found := self.opened(key)) is not None:
             return found
-        await self._openings.open(key, meta)
-        return self.opened(key)
+        if self._closed:
+            return None
+        if (found := await self._openings.open(key, meta)) is not None:
+            self.used(key, 1)
+        return found
 
     def used(self, key: SliceKey, count: int) -> None:
         if key in self._uses or len(self._uses) < MOST_COUNTED:
@@ -57,25 +80,26 @@ class ReadStore:
         return uses
 
     async def load_meta(self, key: ObjectKey) -> ObjectMeta | None:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._rows.load_meta, key
-        )
+        return None if self._closed else await self._in_thread(self._rows.load_meta, key)
 
     async def slices(self, version: str) -> set[int]:
         """The numbers of the slices that the version has."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._rows.slices, version
-        )
+        return set() if self._closed else await self._in_thread(self._rows.slices, version)
 
     async def release(self) -> int:
         """Lets go of what is no longer in the folder; how many slices those were."""
+        if self._closed:
+            return 0
         kept = self._kept.all()
-        gone = await asyncio.get_running_loop().run_in_executor(self._thread, removed, kept)
-        for key in gone:
-            self._kept.forget(key)
+        # Numbers: what the thread held of the slices could outlast this call.
+        gone = await self._in_thread(unlinked, [opened.fileno() for _, opened in kept])
+        for place in gone:
+            self._kept.forget(kept[place][0])
         return len(gone)
 
 
-def removed(kept: list[tuple[SliceKey, DiskSlice]]) -> list[SliceKey]:
-    """Those whose file has no name any more."""
-    return [key for key, opened in kept if os.fstat(opened.fileno()).st_nlink == 0]
+def unlinked(descriptors: list[int]) -> list[int]:
+    """The places of those whose file has no name any more."""
+    return [
+        place for place, descriptor in enumerate(descriptors) if os.fstat(descriptor).st_nlink == 0
+    ]

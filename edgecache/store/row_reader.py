@@ -14,6 +14,9 @@ from edgecache.store.rows import MODE_FILE, MODE_TEXT
 
 log = logging.getLogger("edgecache.store")
 
+# Seconds to wait for a lock. Short: the keeper can be asked, and others wait for this thread.
+PATIENCE = 0.1
+
 SELECT_META = f"SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = {MODE_TEXT}"  # noqa: S608
 SELECT_SLICES = f"SELECT key FROM Cache WHERE key >= ? AND key < ? AND mode = {MODE_FILE}"  # noqa: S608
 
@@ -50,7 +53,9 @@ class RowReader:
         if self._connection is None or inode != self._inode:
             self.close()
             uri = f"{self._database.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(uri, uri=True, timeout=1, isolation_level=None)
+            self._connection = sqlite3.connect(
+                uri, uri=True, timeout=PATIENCE, isolation_level=None
+            )
             self._connection.execute("PRAGMA query_only = 1")
             self._inode = inode
         return self._connection

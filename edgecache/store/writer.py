@@ -40,12 +40,15 @@ class StoreWriter:
         *,
         is_slice: Callable[[str], bool],
         attach: Callable[[], Awaitable[None]],
+        on_swept: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`on_swept`: so many bytes do not count as unswept any more."""
         self.trouble = ""
         self.interval = PROBE_INTERVAL
         self._folder = folder
         self._is_slice = is_slice
         self._attach = attach
+        self._on_swept = on_swept
         self._thread = ThreadPoolExecutor(1, "edgecache-writer")
         self._tasks = Tasks()
         self._changes = 0  # under way
@@ -123,8 +126,9 @@ class StoreWriter:
             except StoreError:
                 await asyncio.sleep(self.interval)
             else:
-                for name in names:
-                    self._unswept_size -= self._unswept.pop(name, 0)
+                size = sum(self._unswept.pop(name, 0) for name in names)
+                self._unswept_size -= size
+                self._on_swept(size)
         self._sweeping = False
 
     @property

@@ -29,7 +29,8 @@ from edgecache.web.service import Lasting, Service
 
 log = logging.getLogger("edgecache.serve")
 
-# How long another process may hold a slice that was removed.
+# How long another process may hold a slice that was removed: it looks four times a second, and one
+# that it is opening just then it lets go of at the next look.
 LINGER = 1.0
 TELL_EVERY = 1.0
 # Answers of a config that was replaced may go on for so long.
@@ -71,8 +72,14 @@ class Server:
             limit=config.cache.size,
             slice_size=config.cache.slice_size,
             on_removal=self.metrics.removed,
+            on_unlinked=self._unlinked,
+            linger=LINGER if shared else 0.0,
         )
         self._stack = AsyncExitStack()
+
+    def _unlinked(self) -> None:
+        if self._shared:
+            self._shared.removals[0] += 1
 
     async def start(self, number: int = 0) -> None:
         """`number` is the config's.

@@ -126,8 +126,9 @@ class Delivery:
         if answer.body is None or answer.first is None:
             await exchange.begin(answer.status, head, source=None)
             return
+        source, data = answer.first
+        answer.first = None  # it would pin a whole slice until the end
         async with aclosing(answer.body):
-            source, data = answer.first
             await exchange.begin(answer.status, head, data, source=source)
             async for source, data in answer.body:
                 await exchange.write(source, data)

@@ -30,9 +30,9 @@ log = logging.getLogger("edgecache.http")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-# What may wait in a connection before its handler does. More would pin whole slices' buffers for
-# each slow client.
-WRITE_BUFFER = 2**18
+# What may wait in a connection before its handler does. Less than a piece: the handler goes on to
+# the next slice when hardly a byte of the one before is left, whose buffer each byte pins.
+WRITE_BUFFER = 2**16
 # What of a request's body may wait, twice: nobody reads more than that ahead.
 READ_BUFFER = 2**16
 # What may wait in the kernel beyond what is on its way: else megabytes of a video that nobody will

@@ -5,7 +5,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from edgecache.web.worker_delivery import WorkerDelivery
 log = logging.getLogger("edgecache.serve")
 
 # How often what was removed is let go of, and what was used is told.
-RELEASE_EVERY = 0.5
+RELEASE_EVERY = 0.25
 TELL_EVERY = 1.0
 
 
@@ -152,9 +152,12 @@ class Worker:
         self._use(config, number)
 
     async def _release(self) -> None:
+        seen = -1
         while True:
             await asyncio.sleep(RELEASE_EVERY)
-            await self.store.release()
+            if (removals := self._shared.removals[0]) != seen:
+                await self.store.release()
+                seen = removals
 
     async def _tell(self) -> None:
         while True:
@@ -180,7 +183,7 @@ class Rest:
         self._relay = relay
         self._router = router
 
-    async def read(self, stored: StoredResponse, span: ByteSpan) -> AsyncIterator[Bytes]:
+    async def read(self, stored: StoredResponse, span: ByteSpan) -> AsyncGenerator[Bytes, None]:
         """:raises EdgecacheError: they can't be had, of this version."""
         fields = [
             ("Range", f"bytes={span.start}-{span.stop - 1}"),

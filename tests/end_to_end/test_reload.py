@@ -1,8 +1,6 @@
 """SIGHUP: another config is in force, on every process, and no client notices the change."""
 
 import copy
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from tests.end_to_end.children import pid_of, serving_children
+from tests.end_to_end.children import kill, serving_children
 from tests.end_to_end.clients import Client, hammering
 from tests.end_to_end.origin_thread import OriginThread
 from tests.end_to_end.programs import eventually
@@ -134,16 +132,19 @@ def test_what_became_private_is_served_by_nobody_after_the_first_refusal(
                 status = client.get(f"/{key}").status
                 answers.append((began, time.monotonic(), status))
 
+    def answered(count: int) -> None:
+        until = len(answers) + count
+        eventually(lambda: len(answers) >= until, "answers")
+
     with running(origin, workers, tmp_path) as (server, settings):
         public, private = {"public": ["outputs/"]}, {"public": ["outputs/open/"]}
         for _ in range(6):
             answers.clear()
             with hammering(CONNECTIONS, ask):
-                eventually(lambda: len(answers) > 100, "answers")
+                answered(100)
                 settings["access"] = private
                 server.reload(settings)
-                count = len(answers)
-                eventually(lambda count=count: len(answers) > count + 100, "answers")
+                answered(100)
             assert {status for _, _, status in answers} == {200, 403}
             refused = min(ended for _, ended, status in answers if status == 403)
             assert {status for began, _, status in answers if began > refused} == {403}
@@ -191,11 +192,7 @@ def test_what_needs_a_restart_is_named_and_changes_nothing_also_not_by_and_by(
         for name in ("cache.dir", "cache.slice_size", "listen.keepalive_timeout", "listen.tls"):
             server.stderr.wait(rf"WARNING .* reload: {name} changes only with a restart")
         for name in ("keeper", "worker-1", "worker-2"):
-            pid = pid_of(server, name)
-            os.kill(pid, signal.SIGKILL)
-            eventually(
-                lambda name=name, pid=pid: pid_of(server, name) != pid, "a successor", within=10
-            )
+            kill(server, name)
         bought = len(runpod_origin.asked(key))
         for _ in range(CONNECTIONS):
             with Client(server.url) as client:

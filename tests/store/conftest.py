@@ -22,8 +22,10 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(directory: Path, removals: Removals) -> Make:
-    def make(limit: int = LIMIT, slice_size: int = SIZE) -> DiskStore:
-        return DiskStore(directory, limit=limit, slice_size=slice_size, on_removal=removals)
+    def make(limit: int = LIMIT, slice_size: int = SIZE, linger: float = 0.0) -> DiskStore:
+        return DiskStore(
+            directory, limit=limit, slice_size=slice_size, linger=linger, on_removal=removals
+        )
 
     return make
 

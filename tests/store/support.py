@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,19 @@ def plant(directory: Path, statement: str, *values: object) -> None:
     with connection:
         connection.execute(statement, values)
     connection.close()
+
+
+def held_files(directory: Path) -> list[str]:
+    """The slices' files, those without a name too, that this process has open."""
+    held = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            path = str(descriptor.readlink())
+            if path.startswith(f"{directory}/v"):
+                held.append(path)
+    return held
+
+
+def removed_files(directory: Path) -> list[str]:
+    """Those of them that are gone from the folder."""
+    return [path for path in held_files(directory) if path.endswith(" (deleted)")]
