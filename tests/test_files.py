@@ -20,7 +20,6 @@ ELSEWHERE = {
     "lookup": CONFORMANCE,
     "passthrough": CONFORMANCE,
     "request": CONFORMANCE,
-    "catalog": CONFORMANCE,
     "web/app": CONFORMANCE,
     "web/exchange": CONFORMANCE,
     "web/own_head": CONFORMANCE,
