@@ -5,6 +5,7 @@ that can't be read) is found out in the parent, before anything is forked.
 """
 
 import logging
+import os
 import shutil
 import socket
 import tempfile
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 
 from edgecache.board import Board
 from edgecache.config import Config
@@ -64,6 +66,8 @@ class Processes:
         self._config = config
         self._number = 1
         self._read_all = read
+        # Of workers to come: a certificate that goes bad on disk is no reason for them not to.
+        self._tls: SSLContext | None = None
         self._loop_factory = loop_factory
 
     def run(self) -> int:
@@ -109,7 +113,7 @@ class Processes:
         try:
             whole = self._read_all()
             config = keep_fixed(self._config, whole)
-            tls_context(config.listen.tls)
+            self._tls = tls_context(config.listen.tls)
         except ConfigError as error:
             for line in error.message.splitlines():
                 log.error("reload: the config is kept as it was: %s", line)
@@ -124,7 +128,7 @@ class Processes:
         return config
 
     def _run_several(self, workers: int, stack: ExitStack) -> int:
-        tls_context(self._config.listen.tls)
+        self._tls = tls_context(self._config.listen.tls)
         check_unused(self._config.cache.dir)
         sockets = self._open(workers, stack)
         shared = Shared(["keeper", *(f"worker-{number}" for number in range(1, workers + 1))])
@@ -167,6 +171,8 @@ class Processes:
         return sockets
 
     def _keeper(self, shared: Shared, sockets: Sockets) -> Callable[[Child], int]:
+        parent = os.getpid()
+
         def make() -> Server:
             return Server(
                 self._config, shared=shared, listener=sockets.relay, admin_listener=sockets.admin
@@ -174,7 +180,11 @@ class Processes:
 
         def role(child: Child) -> int:
             sockets.keep(sockets.relay, sockets.admin)
-            return self._serve(child, make)
+            try:
+                return self._serve(child, make)
+            finally:
+                if os.getppid() != parent:  # it was killed, and left the folder behind
+                    shutil.rmtree(sockets.path.parent, ignore_errors=True)
 
         return role
 
@@ -183,7 +193,12 @@ class Processes:
 
         def make() -> Worker:
             return Worker(
-                self._config, shared=shared, index=index, listener=listener, keeper=sockets.path
+                self._config,
+                shared=shared,
+                index=index,
+                listener=listener,
+                keeper=sockets.path,
+                tls=self._tls,
             )
 
         def role(child: Child) -> int:

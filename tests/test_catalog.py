@@ -1,5 +1,5 @@
-"""What was purged while its row was being read is not known again. (All else of the catalog shows in
-the conformance suites.)"""
+"""What was purged while its row was being read is not known again. (All else of the catalog shows
+in the conformance suites.)"""
 
 import asyncio
 from dataclasses import replace

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificate
+from tests.end_to_end.children import kill
 from tests.end_to_end.clients import Client
 from tests.end_to_end.curl import curl
 from tests.end_to_end.origin_thread import OriginThread
@@ -18,16 +20,6 @@ pytestmark = pytest.mark.e2e
 
 MIB = 2**20
 CONNECTIONS = 8  # enough to reach each worker
-
-
-def make_certificate(folder: Path, name: str) -> None:
-    """tls.pem and its key, self-signed, in the name of `name` and of this machine."""
-    run(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-        *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
-        *("-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-keyout", folder / "tls.key", "-out", folder / "tls.pem"),
-    )
 
 
 @contextmanager
@@ -93,6 +85,7 @@ def test_a_new_certificate_is_shown_after_a_reload_and_a_bad_one_is_not(
         assert {common_name(server.url) for _ in range(CONNECTIONS)} == {"second"}
         for client in clients:  # theirs go on
             assert client.get(f"/{key}").body == b"picture"
+            client.close()
         (tmp_path / "tls.pem").write_text("no certificate")
         server.hang_up(settings)
         server.stderr.wait("ERROR .* reload: the config is kept as it was: listen.tls: ")
@@ -100,6 +93,10 @@ def test_a_new_certificate_is_shown_after_a_reload_and_a_bad_one_is_not(
         assert server.total("edgecache_config_last_reload_successful") == 0
         with Client(server.url, context) as client, pytest.raises(ssl.SSLError):
             client.get(f"/{key}")
+        if workers > 1:  # who is forked now has the good one too
+            for name in ("keeper", "worker-1", "worker-2"):
+                kill(server, name)
+            assert {common_name(server.url) for _ in range(CONNECTIONS)} == {"second"}
         make_certificate(tmp_path, "third")
         server.reload(settings)
         assert {common_name(server.url) for _ in range(CONNECTIONS)} == {"third"}

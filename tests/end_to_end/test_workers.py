@@ -128,10 +128,14 @@ def test_children_end_with_a_parent_that_is_killed(
     runpod_origin: OriginThread, tmp_path: Path
 ) -> None:
     """And the next server can start at once: nothing holds the port or the folder."""
-    with several(runpod_origin, tmp_path) as (server, children):
+    with (
+        TemporaryDirectory() as folder,
+        several(runpod_origin, tmp_path, {"TMPDIR": folder}) as (server, children),
+    ):
         os.kill(server.process.pid, signal.SIGKILL)
         eventually(lambda: not any(map(is_running, children.values())), "they end", within=10)
         port = int(server.url.rpartition(":")[2])
+        assert list(Path(folder).iterdir()) == []
     with several(runpod_origin, tmp_path, port=port) as (server, _):
         runpod_origin.put("outputs/next.png", b"next")
         with Client(server.url) as client:

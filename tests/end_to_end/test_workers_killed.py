@@ -111,7 +111,6 @@ def test_a_worker_that_is_killed_takes_only_its_own_connections_along(
                 hit = [number for number, port in enumerate(loading.ports) if port in theirs]
                 before = list(loading.cut)
                 took = kill(server, victim)
-                print(f"{victim} was back after {took:.2f} s")
                 assert took < BACK
                 with Client(server.url) as client:
                     assert client.get("/outputs/0/small.png").status == 200
@@ -121,10 +120,9 @@ def test_a_worker_that_is_killed_takes_only_its_own_connections_along(
                 assert set(cut) <= set(hit)
         server.idle()
         counted = [server.total("edgecache_http_requests_total", route=route) for route in ROUTES]
-        print(loading.whole, loading.cut, counted)
         for seen, cut_off, there in zip(loading.whole, loading.cut, counted, strict=True):
             assert seen <= there <= seen + cut_off
-        assert any(not cut_off for cut_off in loading.cut) or sum(loading.cut) > 0
+        assert sum(loading.cut) > 0
         check_folder(server, tmp_path)
         for line in server.stdout:
             assert json.loads(line)["status"] in (200, 206, 499)
@@ -153,7 +151,6 @@ def test_hits_go_on_and_misses_wait_while_the_keeper_is_killed(
                     reply = client.get(f"/outputs/cold-{number}.png")
                     assert (reply.status, reply.body) == (200, b"cold")
                 took = time.monotonic() - began
-                print(f"a miss had to wait {took:.2f} s for the next keeper")
                 assert took < BACK
                 assert pid_of(server, "keeper") != pid
                 loading.progress()
