@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.conftest import require
-from tests.end_to_end.children import is_running, serving_children
+from tests.end_to_end.children import all_of, is_running, serving_children
 from tests.end_to_end.clients import Client
 from tests.end_to_end.origin_thread import OriginThread
 from tests.end_to_end.programs import environment, eventually, run, running
@@ -109,19 +109,26 @@ def test_a_temporary_folder_that_a_socket_has_no_room_in_is_told(
     assert list(folder.iterdir()) == []
 
 
-def test_a_second_signal_ends_it_at_once(runpod_origin: OriginThread, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "status"), [(1, -signal.SIGKILL), (2, 1)])
+def test_a_second_signal_ends_it_at_once(
+    runpod_origin: OriginThread, tmp_path: Path, count: int, status: int
+) -> None:
     """With a download that nobody reads, and half a minute to drain."""
     runpod_origin.put("outputs/unread.mp4", Pattern(64 * MIB, seed=32))
-    with several(runpod_origin, tmp_path) as (server, children):
+    settings = settings_for(
+        runpod_origin.origin.settings, tmp_path, listen={"workers": count}
+    )
+    with serving(settings, tmp_path) as server:
         with asking(server, "outputs/unread.mp4") as client:
             assert client.recv(100)
             server.signal(signal.SIGTERM)
             server.stderr.wait("draining")
+            processes = all_of(server)
             began = time.monotonic()
             server.signal(signal.SIGTERM)
-            assert server.ended(within=5) == 1
+            assert server.ended(within=5) == status
             assert time.monotonic() - began < 2
-        assert not any(map(is_running, children.values()))
+        assert not any(map(is_running, processes))
 
 
 def test_children_end_with_a_parent_that_is_killed(
