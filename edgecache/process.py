@@ -5,15 +5,16 @@ Rule of this module: what happens to a process is an event, dealt with one after
 
 import asyncio
 import logging
+import math
+import os
 import signal
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Protocol
 
 from edgecache.config import Config
 from edgecache.core.errors import ConfigError, StoreError
 from edgecache.memory import freeze_modules, keep_freed_memory
-from edgecache.supervisor import Child
+from edgecache.supervisor import Child, Notifier
 
 log = logging.getLogger("edgecache.serve")
 
@@ -65,11 +66,31 @@ async def live_alone(
 ) -> None:
     """The only process: SIGHUP reloads, SIGTERM and SIGINT drain, a second one ends at once."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, events.put_nowait, 0)
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, partial(stop_or_end, events, drain_timeout, []))
+    notifier = Notifier.from_environment(os.environ)
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            log.warning("stopped at once")
+            signal.raise_signal(signal.SIGKILL)
+        stopping = True
+        notifier.stopping()
+        log.info("draining for at most %gs", drain_timeout)
+        events.put_nowait(None)
+
+    def ready() -> None:
+        on_ready()
+        notifier.ready()
+        beat()
+
+    def beat() -> None:
+        if notifier.due < math.inf:
+            notifier.beat(loop.time())
+            loop.call_at(notifier.due, beat)
 
     async def reload(_: int) -> None:
+        notifier.reloading(loop.time())
         if (config := read()) is not None:
             try:
                 await serving.reload(config, 0)
@@ -77,18 +98,13 @@ async def live_alone(
                 log.error("reload: the config is kept as it was: %s", error)
             else:
                 log.info("reloaded")
+        notifier.ready()
 
-    await live(serving, 0, events, on_ready=on_ready, reload=reload)
+    loop.add_signal_handler(signal.SIGHUP, events.put_nowait, 0)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop)
+    await live(serving, 0, events, on_ready=ready, reload=reload)
     log.info("stopped")
-
-
-def stop_or_end(events: Events, drain_timeout: float, stopped: list[bool]) -> None:
-    if stopped:
-        log.warning("stopped at once")
-        signal.raise_signal(signal.SIGKILL)
-    stopped.append(True)
-    log.info("draining for at most %gs", drain_timeout)
-    events.put_nowait(None)
 
 
 async def live_as_child(

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from edgecache import config, config_listen
+from edgecache.supervisor import Timing
 from tests.conftest import require
 
 ROOT = Path(__file__).parent.parent
@@ -303,7 +304,8 @@ def test_the_unit_gives_little_away() -> None:
 def test_the_unit_lets_a_drain_end_and_does_not_restart_a_wrong_config() -> None:
     text = (DEPLOY / "edgecache.service").read_text("utf-8")
     values = dict(re.findall(r"^([A-Za-z]+)=(.*)$", text, flags=re.M))
-    assert int(values["TimeoutStopSec"]) > config_listen.Listen().drain_timeout
+    assert int(values["TimeoutStopSec"]) > config_listen.Listen().drain_timeout + Timing().grace
+    assert (values["KillMode"], values["Type"]) == ("mixed", "notify")
     assert values["RestartPreventExitStatus"] == "2"
     assert int(values["LimitNOFILE"]) > 2 * config_listen.Listen().max_connections
 

@@ -1,15 +1,17 @@
 """One process's life: events in their order, and an end that says how it went."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from edgecache.config import Config
 from edgecache.core.errors import ConfigError, StoreError
-from edgecache.process import Events, live, live_alone, live_as_child, serve_as_child, stop_or_end
+from edgecache.process import Events, live, live_alone, live_as_child, serve_as_child
 from edgecache.supervisor import Child
 from edgecache.supervisor.child import LENGTH
 
@@ -92,14 +94,44 @@ async def test_alone_it_survives_a_config_that_it_cannot_go_by(
     assert "reloaded" not in caplog.text
 
 
-def test_a_second_signal_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_signal_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[int] = []
-    monkeypatch.setattr(signal, "raise_signal", raised.append)
-    events, stopped = Events(), list[bool]()
-    stop_or_end(events, 30, stopped)
-    assert (events.qsize(), raised) == (1, [])
-    stop_or_end(events, 30, stopped)
+    killed = asyncio.Event()
+
+    def kill(number: int) -> None:
+        raised.append(number)
+        killed.set()
+
+    monkeypatch.setattr(signal, "raise_signal", kill)
+
+    class Slow(Story):
+        async def close(self) -> None:
+            await killed.wait()
+
+    def ready() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async with asyncio.timeout(10):
+        await live_alone(Slow(), Events(), on_ready=ready, read=lambda: None, drain_timeout=30)
     assert raised == [signal.SIGKILL]
+
+
+async def test_alone_it_tells_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+
+        def read() -> Config:
+            signal.raise_signal(signal.SIGTERM)
+            return CONFIG
+
+        ready = lambda: signal.raise_signal(signal.SIGHUP)  # noqa: E731
+        await live_alone(Story(), Events(), on_ready=ready, read=read, drain_timeout=1)
+        told = [systemd.recv(200).partition(b"\n")[0] for _ in range(4)]
+    assert told == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
 
 
 async def test_a_child_goes_by_what_its_parent_tells(control: tuple[Child, socket.socket]) -> None:

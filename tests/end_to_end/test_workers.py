@@ -115,9 +115,7 @@ def test_a_second_signal_ends_it_at_once(
 ) -> None:
     """With a download that nobody reads, and half a minute to drain."""
     runpod_origin.put("outputs/unread.mp4", Pattern(64 * MIB, seed=32))
-    settings = settings_for(
-        runpod_origin.origin.settings, tmp_path, listen={"workers": count}
-    )
+    settings = settings_for(runpod_origin.origin.settings, tmp_path, listen={"workers": count})
     with serving(settings, tmp_path) as server:
         with asking(server, "outputs/unread.mp4") as client:
             assert client.recv(100)
