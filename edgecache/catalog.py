@@ -43,19 +43,24 @@ class Catalog:
         self._fills = fills
         self.purges = 0
         self._leaving: set[ObjectKey] = set()  # their rows are being removed
+        self._clearing = 0  # all rows are
 
     async def get(self, key: ObjectKey, route: Route) -> Known | None:
         known = self._index.get(key, self.clock())
-        if known is not None or key in self._leaving:
+        if known is not None or self._is_leaving(key):
             return known
+        purges = self.purges
         meta = await self._store.load_meta(key)
         # Known by now: an answer of the origin came while the row was read. Leaving: so is the row.
         known = self._index.get(key, self.clock())
-        if known is not None or meta is None or key in self._leaving:
+        if known is not None or meta is None or self._is_leaving(key) or purges != self.purges:
             return known
         stored = stored_response(meta, route)
         self._index.put(key, stored)
         return stored
+
+    def _is_leaving(self, key: ObjectKey) -> bool:
+        return self._clearing > 0 or key in self._leaving
 
     def hit(self, key: ObjectKey) -> StoredResponse | None:
         """The fresh stored response if memory has it: the hot path's question."""
@@ -106,14 +111,14 @@ class Catalog:
         settle = self._generations.begin(key)
         known = self._index.get(key, self.clock())
         self._index.forget(key)
-        if isinstance(known, StoredResponse):
-            meta: ObjectMeta | None = known.meta
-        else:
-            meta = await self._store.load_meta(key)
-        if meta is not None:
-            self._discard(meta)
         self._leaving.add(key)
         try:
+            if isinstance(known, StoredResponse):
+                meta: ObjectMeta | None = known.meta
+            else:
+                meta = await self._store.load_meta(key)
+            if meta is not None:
+                self._discard(meta)
             if not await self._store.remove_meta(key):
                 raise StoreError("the index cannot be written")
             settle()
@@ -127,8 +132,12 @@ class Catalog:
         self._generations.begin_all()
         self._index.clear()
         self._fills.disown()
-        if not await self._store.clear():
-            raise StoreError("the index cannot be written")
+        self._clearing += 1
+        try:
+            if not await self._store.clear():
+                raise StoreError("the index cannot be written")
+        finally:
+            self._clearing -= 1
         self._generations.renew()
 
     def _discard(self, meta: ObjectMeta) -> None:

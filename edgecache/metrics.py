@@ -11,6 +11,7 @@ from edgecache.board import Board
 from edgecache.config import Costs
 from edgecache.core.model import FillStatus, Reason, Removal
 from edgecache.families import PREFIX, Families, Others, Sums
+from edgecache.reloads import Reloads
 from edgecache.tally import Tally
 
 GB = 1e9
@@ -42,6 +43,7 @@ class Metrics:
         self._describe_clients(families)
         self._describe_origin(families)
         self._describe_cache(families)
+        self.reloads = Reloads(families)
         self._start_families(routes)
 
     def _describe_clients(self, families: Families) -> None:

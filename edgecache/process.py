@@ -96,6 +96,8 @@ async def live_alone(
                 await serving.reload(config, 0)
             except ConfigError as error:
                 log.error("reload: the config is kept as it was: %s", error)
+            else:
+                log.info("reloaded")
         notifier.ready()
 
     loop.add_signal_handler(signal.SIGHUP, events.put_nowait, 0)

@@ -5,19 +5,27 @@ that can't be read) is found out in the parent, before anything is forked.
 """
 
 import logging
+import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 
+from edgecache.board import Board
 from edgecache.config import Config
+from edgecache.config_fixed import changed, keep_fixed
 from edgecache.core.errors import ConfigError
 from edgecache.cpus import usable_cpus
+from edgecache.descriptors import most_connections
+from edgecache.families import Families
 from edgecache.memory import uncollected
 from edgecache.process import LoopFactory, live_alone, run, serve_as_child
+from edgecache.reloads import Reloads
 from edgecache.shared import Shared
 from edgecache.store.folder import check_unused
 from edgecache.supervisor import Child, Role, raise_file_limit, supervise
@@ -57,7 +65,9 @@ class Processes:
     ) -> None:
         self._config = config
         self._number = 1
-        self._read = read
+        self._read_all = read
+        # Of workers to come: a certificate that goes bad on disk is no reason for them not to.
+        self._tls: SSLContext | None = None
         self._loop_factory = loop_factory
 
     def run(self) -> int:
@@ -65,7 +75,9 @@ class Processes:
 
         :raises ConfigError: it can't be served as it is configured; StoreError: nor the folder.
         """
-        raise_file_limit()
+        files = raise_file_limit()
+        if (most := most_connections()) < self._config.listen.max_connections:
+            log.warning("at most %d connections, of %d open files", most, files)
         count = self._config.listen.workers
         workers = usable_cpus() if count == "auto" else count
         if workers > 1:
@@ -76,6 +88,7 @@ class Processes:
 
     def _run_alone(self) -> None:
         server = Server(self._config)
+        server.metrics.reloads.begin()
 
         def tell() -> None:
             log.info("serving url=%s admin=%s", server.url, server.admin_url)
@@ -85,32 +98,43 @@ class Processes:
                 server,
                 events,
                 on_ready=tell,
-                read=self._read_anew,
+                read=partial(self._read_anew, server.metrics.reloads),
                 drain_timeout=self._config.listen.drain_timeout,
             ),
             self._loop_factory,
         )
 
-    def _read_anew(self) -> Config | None:
+    def _read(self) -> Config:
+        """:raises ConfigError:"""
+        return keep_fixed(self._config, self._read_all())
+
+    def _read_anew(self, reloads: Reloads) -> Config | None:
         """None: it can't be used, and the log says why."""
         try:
-            config = self._read()
-            tls_context(config.listen.tls)
+            whole = self._read_all()
+            config = keep_fixed(self._config, whole)
+            self._tls = tls_context(config.listen.tls)
         except ConfigError as error:
             for line in error.message.splitlines():
                 log.error("reload: the config is kept as it was: %s", line)
+            reloads.ended(ok=False)
             return None
+        for setting in changed(self._config, whole):
+            log.warning("reload: %s changes only with a restart", setting)
         self._config = config
         self._number += 1
+        reloads.ended(ok=True)
         log.info("reload: config read")
         return config
 
     def _run_several(self, workers: int, stack: ExitStack) -> int:
-        tls_context(self._config.listen.tls)
+        self._tls = tls_context(self._config.listen.tls)
         check_unused(self._config.cache.dir)
         with uncollected():  # nor copied to each child by being looked at
             sockets = self._open(workers, stack)
             shared = Shared(["keeper", *(f"worker-{number}" for number in range(1, workers + 1))])
+            reloads = Reloads(Families(Board(shared.boards[-1])))
+            reloads.begin()
             roles = [Role("keeper", self._keeper(shared, sockets))]
             roles += [
                 Role(name, self._worker(shared, sockets, index))
@@ -121,7 +145,7 @@ class Processes:
             roles,
             states=shared.states,
             drain_timeout=self._config.listen.drain_timeout,
-            reload=self._message,
+            reload=partial(self._message, reloads),
             on_drain=sockets.close_public,
         )
 
@@ -147,6 +171,8 @@ class Processes:
         return sockets
 
     def _keeper(self, shared: Shared, sockets: Sockets) -> Callable[[Child], int]:
+        parent = os.getpid()
+
         def make() -> Server:
             return Server(
                 self._config, shared=shared, listener=sockets.relay, admin_listener=sockets.admin
@@ -154,7 +180,11 @@ class Processes:
 
         def role(child: Child) -> int:
             sockets.keep(sockets.relay, sockets.admin)
-            return self._serve(child, make)
+            try:
+                return self._serve(child, make)
+            finally:
+                if os.getppid() != parent:  # it was killed, and left the folder behind
+                    shutil.rmtree(sockets.path.parent, ignore_errors=True)
 
         return role
 
@@ -163,7 +193,12 @@ class Processes:
 
         def make() -> Worker:
             return Worker(
-                self._config, shared=shared, index=index, listener=listener, keeper=sockets.path
+                self._config,
+                shared=shared,
+                index=index,
+                listener=listener,
+                keeper=sockets.path,
+                tls=self._tls,
             )
 
         def role(child: Child) -> int:
@@ -175,15 +210,22 @@ class Processes:
     def _serve(self, child: Child, make: Callable[[], Server | Worker]) -> int:
         return serve_as_child(child, make, self._number, self._read, self._loop_factory)
 
-    def _message(self) -> bytes | None:
+    def _message(self, reloads: Reloads) -> bytes | None:
         """What children are told: the number of the config that they are to read."""
-        return None if self._read_anew() is None else b"%d" % self._number
+        return None if self._read_anew(reloads) is None else b"%d" % self._number
 
 
 def relay_socket(path: Path) -> socket.socket:
-    """Where the keeper listens, for our own user only."""
+    """Where the keeper listens, for our own user only.
+
+    :raises ConfigError: the path is too long for a socket's.
+    """
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"$TMPDIR: no socket in {path.parent}: {error}") from error
     path.chmod(0o600)
     listener.listen(BACKLOG)
     listener.setblocking(False)

@@ -11,11 +11,12 @@ from edgecache.supervisor import States
 
 
 class Shared:
-    """`names`: of the processes, the keeper's first."""
+    """`names`: of the children, the keeper's first."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.generations = mmap(-1, MEMORY)  # the keeper's
-        self.boards = [mmap(-1, Board.SIZE) for _ in names]  # each its own
+        # Each its own, and the parent the last.
+        self.boards = [mmap(-1, Board.SIZE) for _ in (*names, "parent")]
         self.states = States(names)  # the parent's
         # The number of the config that the keeper goes by: who goes by another one must not answer.
         self.config = memoryview(mmap(-1, 8)).cast("Q")

@@ -16,11 +16,12 @@ CONFORMANCE = "test_conformance_*.py"
 ELSEWHERE = {
     "__main__": "end_to_end/test_serve.py",
     "cli/serve": "end_to_end/test_serve.py",
+    "config_listen": "test_config.py",
+    "config_section": "test_config.py",
     "engine": CONFORMANCE,
     "lookup": CONFORMANCE,
     "passthrough": CONFORMANCE,
     "request": CONFORMANCE,
-    "catalog": CONFORMANCE,
     "web/app": CONFORMANCE,
     "web/exchange": CONFORMANCE,
     "web/own_head": CONFORMANCE,

@@ -23,8 +23,8 @@ ALLOWED = {
     "cli.demo": "cli.serve demo demo.report demo.samples demo.stage demo.stats web.app",
     "cli.serve": "config processes",
     # The processes of a server
-    "processes": "config cpus memory process shared store.folder supervisor web.app web.listening "
-    "web.worker",
+    "processes": "board config config_fixed cpus descriptors families memory process reloads "
+    "shared store.folder supervisor web.app web.listening web.worker",
     "process": "config memory supervisor",
     # The demo is a user of the product, from outside
     "demo": "",
@@ -53,7 +53,7 @@ ALLOWED = {
     "web.relay": "tasks web.exchange web.keeper web.peer web.refusal",
     "web.relayed": "config_listen metrics web.peer web.protocol",
     "web.keeper": "web.peer",
-    "web.protocol": "config_listen metrics web.fast web.forwarded web.peer",
+    "web.protocol": "config_listen descriptors metrics web.fast web.forwarded web.peer",
     "web.fast": "hits metrics store web.exchange web.hot web.own_head web.routing",
     "web.hot": "generations web.exchange web.own_head",
     "web.delivery": "config metrics request web.exchange web.own_head web.peer web.refusal "
@@ -79,8 +79,8 @@ ALLOWED = {
     # Adapters: none knows another's side
     "upstream": "config",
     "fill": "tasks",
-    "store.disk": "store store.files store.folder store.lingering store.open_slice store.opening "
-    "store.rows store.writer",
+    "store.disk": "descriptors store store.files store.folder store.lingering store.open_slice "
+    "store.opening store.rows store.writer",
     "store.reader": "store.files store.open_slice store.opening store.row_reader",
     "store.row_reader": "store.files store.index store.meta_format store.rows",
     "store.opening": "store.files store.open_slice",
@@ -111,9 +111,12 @@ ALLOWED = {
     "supervisor.limits": "",
     # Values
     "cpus": "",
+    "descriptors": "",
     "uses": "",
     "generations": "",
-    "metrics": "board config families tally",
+    "config_fixed": "config config_listen",
+    "metrics": "board config families reloads tally",
+    "reloads": "families",
     "tally": "board families",
     "families": "board",
     "board": "",

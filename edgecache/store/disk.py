@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 from edgecache.core.errors import StoreError
 from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
+from edgecache.descriptors import most_slices
 from edgecache.store import Bytes
 from edgecache.store.files import BLOCK, slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
@@ -313,5 +313,4 @@ def slack(limit: int, slice_size: int) -> int:
 
 def most_open() -> int:
     """Slices to keep open: most descriptors are for connections."""
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return OPEN_SLICES if soft == resource.RLIM_INFINITY else min(OPEN_SLICES, soft // 4)
+    return min(OPEN_SLICES, most_slices())

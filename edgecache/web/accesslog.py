@@ -4,8 +4,9 @@ lines, which are counted, never a request."""
 import asyncio
 import logging
 import os
+import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -77,9 +78,8 @@ class LineWriter:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         try:
-            await asyncio.to_thread(write_all, self._fd, data)
+            await asyncio.to_thread(write_all, self._fd, lines)
         except OSError as error:
             self._metrics.access_log_dropped.inc(len(lines))
             log.warning("access log not written path=%s error=%s", self._path, error)
@@ -91,7 +91,21 @@ class LineWriter:
         os.close(self._fd)
 
 
-def write_all(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
+def pieces(lines: Iterable[str]) -> Iterator[bytes]:
+    """Whole lines, as many as one write takes at once: those of other processes do not get into
+    them, and a process that is killed leaves no half of one."""
+    piece = b""
+    for line in lines:
+        data = f"{line}\n".encode("utf-8", "replace")
+        if piece and len(piece) + len(data) > select.PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += data
+    yield piece
+
+
+def write_all(fd: int, lines: Iterable[str]) -> None:
+    for piece in pieces(lines):
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(fd, rest) :]

@@ -95,7 +95,8 @@ class Server:
 
     async def _start(self, number: int) -> None:
         config, metrics = self.config, self.metrics
-        self._tls = tls_context(config.listen.tls)
+        # A keeper needs none: a certificate that went bad is no reason for it not to start.
+        self._tls = None if self._listener else tls_context(config.listen.tls)
         await self.store.start()
         self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.tasks.close)
@@ -189,9 +190,6 @@ class Server:
         """
         if self._tls is not None and config.listen.tls.cert is not None:
             load_certificate(self._tls, config.listen.tls)
-        for setting in fixed(self.config, config):
-            log.warning("reload: %s changes only with a restart", setting)
-        config = keep_fixed(self.config, config)
         self.metrics.reload(config.costs, [route.path for route in config.routes])
         replaced, service = self._service, Service(config, self._lasting)
         self.config = config
@@ -204,36 +202,6 @@ class Server:
         """Drains: no new connections, running answers end within `listen.drain_timeout`."""
         self.admin.draining = True
         await self._stack.aclose()
-
-
-# Settings that are used at start only.
-FIXED = {
-    "listen": ("host", "port", "workers", "keeper_timeout", "max_connections", "drain_timeout"),
-    "admin": ("host", "port"),
-    "cache": ("dir", "size", "slice_size"),
-    "log": ("level", "access", "access_file"),
-}
-
-
-def fixed(old: Config, new: Config) -> list[str]:
-    """Settings that differ, and can't be changed while it runs."""
-    return [
-        f"{section}.{name}"
-        for section, names in FIXED.items()
-        for name in names
-        if getattr(getattr(old, section), name) != getattr(getattr(new, section), name)
-    ]
-
-
-def keep_fixed(old: Config, new: Config) -> Config:
-    """`new`, but for what can't be changed."""
-    sections = {
-        section: getattr(new, section).model_copy(
-            update={name: getattr(getattr(old, section), name) for name in names}
-        )
-        for section, names in FIXED.items()
-    }
-    return new.model_copy(update=sections)
 
 
 async def start(config: Config) -> Server:

@@ -45,7 +45,7 @@ def forwarded(
         client = address
         if address not in trusted:
             break
-    said = headers.get("X-Forwarded-Proto", "").strip().lower()
+    said = ",".join(headers.getall("X-Forwarded-Proto", ())).rpartition(",")[2].strip().lower()
     return client, said if said in ("http", "https") else scheme
 
 

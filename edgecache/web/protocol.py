@@ -20,6 +20,7 @@ from multidict import CIMultiDictProxy
 
 from edgecache.config_listen import Listen
 from edgecache.core.errors import ConfigError
+from edgecache.descriptors import most_connections
 from edgecache.metrics import Metrics
 from edgecache.web.fast import FastPath
 from edgecache.web.forwarded import Networks, forwarded
@@ -266,6 +267,7 @@ class HttpServer(web.Server):
         self.fast: FastPath | None = None
         self._handler: Handler | None = None
         self.trusted = Networks(limits.trusted_proxies)
+        self._most = min(limits.max_connections, most_connections())
 
     def use(self, handler: Handler, fast: FastPath | None = None) -> None:
         """Requests from now on are theirs."""
@@ -276,8 +278,12 @@ class HttpServer(web.Server):
             raise RuntimeError("a server without a handler")
         return await self._handler(request)
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._connections) >= self._most
+
     def __call__(self) -> web.RequestHandler:
-        if len(self._connections) >= self.limits.max_connections:
+        if self.is_full:
             self.metrics.connections_refused.inc()
             return Refusal()  # type: ignore[return-value]  # the loop only wants a protocol
         return Connection(self)

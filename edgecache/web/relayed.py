@@ -1,7 +1,7 @@
 """The keeper's side of the relay: what workers hand over, on a Unix socket that is theirs alone.
 
 Rule of this module: a request is handled as on the public port. Only who sent it is read from the
-worker's field, and nothing here has a limit: the workers' own hold.
+worker's field, and no setting limits anything here: the workers' own hold.
 """
 
 import asyncio
@@ -42,14 +42,28 @@ class RelayedConnection(Connection):
             self.transport.write(GREETING)
 
 
+class NoGreeting(asyncio.Protocol):
+    """A connection that no descriptor is left for: the worker tries again, for a while."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
 class RelayedServer(HttpServer):
     def __init__(self, limits: Listen, metrics: Metrics, on_message: OnMessage) -> None:
         """`on_message` gets path and data of what a worker tells in its own name."""
-        without = {"header_timeout": YEAR, "keepalive_timeout": YEAR, "trusted_proxies": ()}
+        without = {
+            "header_timeout": YEAR,
+            "keepalive_timeout": YEAR,
+            "trusted_proxies": (),
+            "max_connections": sys.maxsize,
+        }
         super().__init__(limits.model_copy(update=without), metrics)
         self._on_message = on_message
 
     def __call__(self) -> web.RequestHandler:
+        if self.is_full:
+            return NoGreeting()  # type: ignore[return-value]  # the loop only wants a protocol
         return RelayedConnection(self)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -119,8 +119,10 @@ class Service:
 
     async def retire(self, patience: float) -> None:
         """Close once all that runs has ended, in `patience` seconds at most."""
-        for _ in range(int(patience / LOOK_EVERY)):
-            if not self.delivery.running and not self.origins.reading:
-                break
-            await asyncio.sleep(LOOK_EVERY)
-        await self.close()
+        try:
+            for _ in range(int(patience / LOOK_EVERY)):
+                if not self.delivery.running and not self.origins.reading:
+                    break
+                await asyncio.sleep(LOOK_EVERY)
+        finally:  # the server may end first
+            await self.close()

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
+from ssl import SSLContext
 
 from aiohttp import web
 
@@ -32,7 +33,7 @@ from edgecache.web.accesslog import open_access_log
 from edgecache.web.delivery import Delivery
 from edgecache.web.fast import FastPath
 from edgecache.web.hot import HotTable
-from edgecache.web.listening import accept_on, load_certificate, tls_context
+from edgecache.web.listening import accept_on, load_certificate
 from edgecache.web.own_head import OwnHead
 from edgecache.web.peer import INTERNAL
 from edgecache.web.protocol import HttpServer, require_c_parser
@@ -58,6 +59,7 @@ class Worker:
         index: int,
         listener: socket.socket,
         keeper: Path,
+        tls: SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`index` is its place among the processes, `keeper` the keeper's socket."""
@@ -67,6 +69,7 @@ class Worker:
         self._shared = shared
         self._clock = clock
         self._listener = listener
+        self._tls = tls
         routes = [route.path for route in config.routes]
         self.metrics = Metrics(config.costs, routes, Board(shared.boards[index]))
         self._generations = Generations(shared.generations)
@@ -83,7 +86,6 @@ class Worker:
     async def start(self, number: int = 0) -> None:
         """`number` is the config's."""
         require_c_parser()
-        self._tls = tls_context(self.config.listen.tls)
         self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.tasks.close)
         self._stack.push_async_callback(self._relay.close)

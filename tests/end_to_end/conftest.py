@@ -27,6 +27,13 @@ def origin(workers: int) -> Iterator[OriginThread]:
 
 
 @pytest.fixture(scope="session")
+def runpod_origin() -> Iterator[OriginThread]:
+    """The same, for tests that run once."""
+    with OriginThread() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session")
 def edge(
     workers: int, origin: OriginThread, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Edgecache]:

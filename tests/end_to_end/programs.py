@@ -27,13 +27,13 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    program: str, *arguments: str | Path, check: bool = True
+    program: str, *arguments: str | Path, check: bool = True, input: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs an installed program to its end."""
     done = subprocess.run(
         [require(program), *map(str, arguments)],
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        input=input,
         capture_output=True,
         timeout=PATIENCE,
     )

@@ -1,13 +1,15 @@
 """`edgecache serve` as users start it: a process, a config file, two ports."""
 
 import json
+import signal
 import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -17,17 +19,22 @@ from tests.end_to_end.programs import PATIENCE, Program, environment, eventually
 
 COMMAND = (sys.executable, "-m", "edgecache", "serve")
 
-Settings = dict[str, dict[str, object]]
+Settings = dict[str, Any]
 
 
 def settings_for(
-    origin: Mapping[str, str], folder: Path, **sections: Mapping[str, object]
+    origin: Mapping[str, str],
+    folder: Path,
+    *,
+    routes: Sequence[str] = ("/",),
+    **sections: Mapping[str, object],
 ) -> Settings:
     """Free ports, a cache in `folder`, the access log on stdout; `sections` come on top."""
     settings: Settings = {
         "listen": {"host": "127.0.0.1", "port": 0, "workers": 1},
         "admin": {"port": 0},
         "origins": {"main": dict(origin)},
+        "routes": [{"path": path} for path in routes],
         "cache": {"dir": str(folder / "cache"), "size": "512MiB"},
     }
     for name, section in sections.items():
@@ -38,9 +45,12 @@ def settings_for(
 class Edgecache(Program):
     """A server that has said where it listens."""
 
-    def __init__(self, *arguments: str | Path, env: Mapping[str, str], cwd: Path) -> None:
-        super().__init__([*COMMAND, *arguments], env=env, cwd=cwd)
+    def __init__(
+        self, *arguments: str | Path, env: Mapping[str, str], cwd: Path, under: Sequence[str] = ()
+    ) -> None:
+        super().__init__([*under, *COMMAND, *arguments], env=env, cwd=cwd)
         self.url = self.admin_url = ""
+        self._folder = cwd
 
     def listening(self) -> "Edgecache":
         found = self.stderr.wait(r"serving url=(\S+) admin=(\S+)")
@@ -59,11 +69,40 @@ class Edgecache(Program):
             with error:
                 return error.code, error.read().decode()
 
-    def total(self, name: str, token: str = "") -> float:
-        """The sum over all samples of that name in /metrics."""
+    def reload(self, settings: Settings) -> None:
+        """Waits until they are in force."""
+        done = str(self.stderr).count(" reloaded")
+        self.hang_up(settings)
+        eventually(lambda: str(self.stderr).count(" reloaded") > done, "the reload")
+
+    def hang_up(self, settings: Settings) -> None:
+        """SIGHUP, with these settings in its file."""
+        write_settings(settings, self._folder)
+        self.signal(signal.SIGHUP)
+
+    def purge(self, asked: Mapping[str, object]) -> tuple[int, str]:
+        """(status, text) of POST /api/purge."""
+        request = urllib.request.Request(
+            f"{self.admin_url}/api/purge",
+            data=json.dumps(asked).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def total(self, name: str, token: str = "", **labels: str) -> float:
+        """The sum over all samples of that name in /metrics that have these labels."""
         families = text_string_to_metric_families(self.admin("/metrics", token)[1])
-        samples = (sample for family in families for sample in family.samples)
-        return sum(sample.value for sample in samples if sample.name == name)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def idle(self, token: str = "") -> None:
         """Waits until everything fetched is stored and every answer is over."""
@@ -82,19 +121,29 @@ class Edgecache(Program):
         return read()
 
 
-@contextmanager
-def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Edgecache]:
-    """A server with these settings as its file; killed in the end if it still runs."""
+def write_settings(settings: Settings, folder: Path) -> Path:
     file = folder / "edgecache.yaml"
     file.write_text(yaml.safe_dump(settings, allow_unicode=True))
-    with started("--config", file, folder=folder, **variables) as server:
+    return file
+
+
+@contextmanager
+def serving(
+    settings: Settings, folder: Path, *, under: Sequence[str] = (), **variables: str
+) -> Iterator[Edgecache]:
+    """A server with these settings as its file; killed in the end if it still runs. `under`: a
+    program that runs it, with its arguments."""
+    file = write_settings(settings, folder)
+    with started("--config", file, folder=folder, under=under, **variables) as server:
         yield server.listening()
 
 
 @contextmanager
-def started(*arguments: str | Path, folder: Path, **variables: str) -> Iterator[Edgecache]:
+def started(
+    *arguments: str | Path, folder: Path, under: Sequence[str] = (), **variables: str
+) -> Iterator[Edgecache]:
     """`edgecache serve` with these arguments, in `folder`; it may also refuse to start."""
-    server = Edgecache(*arguments, env=environment(**variables), cwd=folder)
+    server = Edgecache(*arguments, env=environment(**variables), cwd=folder, under=under)
     try:
         yield server
     finally:

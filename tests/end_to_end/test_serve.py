@@ -90,7 +90,8 @@ def test_no_config_at_all_says_what_is_needed(tmp_path: Path) -> None:
 def test_a_taken_port_is_named(origin: OriginThread, tmp_path: Path, section: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        settings = settings_for(origin.origin.settings, tmp_path, **{section: {"port": port}})
+        settings = settings_for(origin.origin.settings, tmp_path)
+        settings[section]["port"] = port
         (tmp_path / "taken.yaml").write_text(yaml.safe_dump(settings))
         with started("--config", "taken.yaml", folder=tmp_path) as server:
             code, text = refused(server)

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import select
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from edgecache.config import Costs
 from edgecache.metrics import Metrics
 from edgecache.web import accesslog
-from edgecache.web.accesslog import LIMIT, LineWriter, write_all
+from edgecache.web.accesslog import LIMIT, LineWriter, pieces, write_all
 from tests.serving import until
 
 
@@ -120,5 +121,14 @@ def test_a_pipe_that_takes_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         return len(taken[-1])
 
     monkeypatch.setattr(os, "write", write)
-    write_all(0, b"0123456789")
-    assert taken == [b"012", b"345", b"678", b"9"]
+    write_all(0, ["012345678"])
+    assert taken == [b"012", b"345", b"678", b"\n"]
+
+
+def test_a_write_has_whole_lines_and_no_more_than_is_written_at_once() -> None:
+    """Several processes write to one pipe."""
+    lines = [f"{number:04}" + "x" * (number % 700) for number in range(1000)]
+    written = list(pieces(lines))
+    assert b"".join(written).decode().splitlines() == lines
+    assert all(piece.endswith(b"\n") for piece in written)
+    assert 0.8 * select.PIPE_BUF < max(map(len, written)) <= select.PIPE_BUF
