@@ -15,6 +15,7 @@ from edgecache.core.model import ByteSpan, Result, SliceKey, Source
 from edgecache.core.plan import Plan, plan_answer
 from edgecache.core.ranges import slice_span, slices_of
 from edgecache.fill import PIECE
+from edgecache.hits import MOST_AT_HAND
 from edgecache.request import Answer, ObjectRequest, Piece
 from edgecache.shelf import Shelf
 from edgecache.store import Bytes
@@ -91,11 +92,14 @@ class Local:
         return True
 
     async def _pieces(self, stored: StoredResponse, span: ByteSpan) -> AsyncGenerator[Piece, None]:
-        for number in slices_of(span, self._slice_size):
+        numbers = slices_of(span, self._slice_size)
+        # What is short goes out slice by slice, as where memory has it: each write costs.
+        most = self._slice_size if len(numbers) <= MOST_AT_HAND else PIECE
+        for number in numbers:
             whole = slice_span(number, self._slice_size, stored.meta.length)
             start, stop = max(span.start, whole.start), min(span.stop, whole.stop)
             while start < stop:
-                data = await self._read(stored, number, start, min(stop, start + PIECE))
+                data = await self._read(stored, number, start, min(stop, start + most))
                 if data is None:  # it was evicted meanwhile: the rest of all comes from elsewhere
                     rest = ByteSpan(start, span.stop)
                     async with aclosing(self._elsewhere(stored, rest)) as pieces:

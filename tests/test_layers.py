@@ -66,7 +66,7 @@ ALLOWED = {
     "web.routing": "config",
     # The story of a request
     "engine": "body catalog lookup metrics passthrough request stream",
-    "local": "body fill request shelf store store.reader",
+    "local": "body fill hits request shelf store store.reader",
     "shelf": "generations store.reader",
     "hits": "request store",
     "body": "request",

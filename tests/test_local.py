@@ -115,6 +115,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setattr("edgecache.local.PIECE", PIECE)
+    monkeypatch.setattr("edgecache.local.MOST_AT_HAND", 0)
     bench = Bench(tmp_path / "cache")
     await bench.store.start()
     yield bench
@@ -373,6 +374,19 @@ async def test_an_answer_that_fails_in_the_middle_says_so(
     with pytest.raises(UpstreamError, match=str(error or "short")):
         await anext(answer.body)
     assert bench.running == 0
+
+
+async def test_what_is_short_comes_slice_by_slice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecache.local.MOST_AT_HAND", 2)
+    await bench.fill(meta_of())
+    for range_, sizes in (("bytes=500-1599", [500, 600]), ("bytes=500-2599", [PIECE])):
+        answer = await bench.get(range_)
+        assert answer.first is not None
+        assert answer.body is not None
+        got = [len(answer.first[1])] + [len(piece) async for _, piece in answer.body]
+        assert got[: len(sizes)] == sizes
 
 
 async def test_one_who_leaves_leaves_elsewhere_at_once(bench: Bench) -> None:

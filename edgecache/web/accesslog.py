@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -50,7 +50,9 @@ class LineWriter:
     def __init__(self, path: str, metrics: Metrics) -> None:
         self._path = path
         self._metrics = metrics
-        self._lines: list[str] = []
+        self._lines: list[str] = []  # the next piece
+        self._length = 0  # of it, in characters
+        self._pieces: list[bytes] = []
         self._waiting = 0
         self._fd = -1
 
@@ -63,11 +65,27 @@ class LineWriter:
             self._fd = os.open(Path(self._path), flags, 0o640)
 
     def add(self, line: str) -> None:
-        if self._waiting + len(line) > LIMIT:
+        """`line` is ASCII."""
+        length = len(line) + 1
+        if self._waiting + length > LIMIT:
             self._metrics.access_log_dropped.inc()
             return
-        self._waiting += len(line)
+        if self._length + length > select.PIPE_BUF:
+            self._end_piece()
+        self._waiting += length
+        self._length += length
         self._lines.append(line)
+
+    def _end_piece(self) -> None:
+        """Whole lines, as many as one write takes at once: those of other processes do not get into
+        them, and a process that is killed leaves no half of one.
+
+        Made here, not where it is written: a thread that computes holds the loop up.
+        """
+        if self._lines:
+            self._lines.append("")
+            self._pieces.append("\n".join(self._lines).encode("ascii", "replace"))
+            self._lines, self._length = [], 0
 
     async def run(self) -> None:
         while True:
@@ -75,37 +93,25 @@ class LineWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        if not self._lines:
+        self._end_piece()
+        if not self._pieces:
             return
-        lines, self._lines = self._lines, []
+        pieces, self._pieces = self._pieces, []
         try:
-            await asyncio.to_thread(write_all, self._fd, lines)
+            await asyncio.to_thread(write_all, self._fd, pieces)
         except OSError as error:
-            self._metrics.access_log_dropped.inc(len(lines))
+            self._metrics.access_log_dropped.inc(sum(piece.count(b"\n") for piece in pieces))
             log.warning("access log not written path=%s error=%s", self._path, error)
         finally:
-            self._waiting -= sum(map(len, lines))
+            self._waiting -= sum(map(len, pieces))
 
     async def close(self) -> None:
         await self.flush()
         os.close(self._fd)
 
 
-def pieces(lines: Iterable[str]) -> Iterator[bytes]:
-    """Whole lines, as many as one write takes at once: those of other processes do not get into
-    them, and a process that is killed leaves no half of one."""
-    piece = b""
-    for line in lines:
-        data = f"{line}\n".encode("utf-8", "replace")
-        if piece and len(piece) + len(data) > select.PIPE_BUF:
-            yield piece
-            piece = b""
-        piece += data
-    yield piece
-
-
-def write_all(fd: int, lines: Iterable[str]) -> None:
-    for piece in pieces(lines):
+def write_all(fd: int, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(fd, rest) :]
