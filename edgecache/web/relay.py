@@ -92,12 +92,14 @@ class ToClient:
         return self.more(data)
 
     def more(self, data: bytes) -> bool:
+        if self._transport.is_closing():  # uvloop's raises once it is closed; `drained` tells
+            return False
         self._transport.write(data)
         return not (self._request.protocol.writing_paused or self._transport.is_closing())
 
     def interim(self, data: bytes) -> None:
         if self._request.version >= (1, 1):  # HTTP/1.0 has none
-            self._transport.write(data)
+            self.more(data)
 
     def room(self) -> int:
         return HELD - self._transport.get_write_buffer_size()
