@@ -89,10 +89,12 @@ def main() -> None:
     parser = report.options_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="of each server in each round")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
     options = parser.parse_args()
     need("nginx")
     rounds, seconds = (2, 1) if options.quick else (options.rounds, options.seconds)
-    cases = [case for case in hits.CASES if case.name in (QUICK if options.quick else NAMES)]
+    names = [name for name in (QUICK if options.quick else NAMES) if options.only in name]
+    cases = [case for case in hits.CASES if case.name in names]
     circumstances = environment("nginx") | {
         "workers": f"{options.workers} of each server",
         "rounds": f"{rounds} of {seconds} s each",

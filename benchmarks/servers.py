@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
+EDGECACHE = [sys.executable, "-m", "edgecache", "serve", "--config", str(HERE / "edgecache.yaml")]
 START_LIMIT = 15.0
 START_ANSWERS = 8  # so that, most likely, each worker has given one
 END_LIMIT = 10.0
@@ -134,16 +135,20 @@ def edgecache(directory: Path, origin_port: int, *, workers: int = 1) -> Iterato
     """With an empty cache."""
     folder = fresh(directory / "edgecache")
     port = free_port()
-    settings = {
+    values = settings(folder, port, origin_port, workers=workers)
+    with running("edgecache", EDGECACHE, port, values) as server:
+        yield server
+
+
+def settings(folder: Path, port: int, origin_port: int, *, workers: int = 1) -> dict[str, str]:
+    """What edgecache.yaml leaves open; the cache is in `folder / "cache"`."""
+    return {
         "BENCH_PORT": str(port),
         "BENCH_WORKERS": str(workers),
         "BENCH_ADMIN_PORT": str(free_port()),
         "BENCH_ORIGIN_PORT": str(origin_port),
         "BENCH_DIR": str(folder),
     }
-    command = [sys.executable, "-m", "edgecache", "serve", "--config", str(HERE / "edgecache.yaml")]
-    with running("edgecache", command, port, settings) as server:
-        yield server
 
 
 def fresh(folder: Path) -> Path:
@@ -156,7 +161,17 @@ def fresh(folder: Path) -> Path:
 def running(
     name: str, command: list[str], port: int, settings: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """The started server, once it answers; ended with SIGTERM.
+    """The started server, once it answers."""
+    with started(name, command, settings) as process:
+        wait_until_answering(name, process, port)
+        yield Running(name=name, port=port, pid=process.pid)
+
+
+@contextmanager
+def started(
+    name: str, command: list[str], settings: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The process, ended with SIGTERM.
 
     What it says is shown if it says more than that it runs: warnings and errors.
     """
@@ -166,8 +181,7 @@ def running(
             command, cwd=HERE.parent, env=inherited | (settings or {}), stdout=said, stderr=said
         )
         try:
-            wait_until_answering(name, process, port)
-            yield Running(name=name, port=port, pid=process.pid)
+            yield process
         finally:
             if process.poll() is not None:
                 sys.stderr.write(f"{name} was ended by another: status {process.returncode}\n")

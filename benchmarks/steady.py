@@ -2,7 +2,7 @@
 
 Rule of this module: a request is due by the clock alone. One that waits for a connection, all being
 busy, waits in the figure too: a server that stops for a second can't hide who came meanwhile
-("coordinated omission", for which wrk and h2load do not correct).
+("coordinated omission", for which wrk does not correct).
 """
 
 import gc

@@ -170,6 +170,11 @@ class Log(Section):
     access: Literal["json", "combined", "off"] = "json"
     access_file: str = "-"
 
+    @field_validator("access", mode="before")
+    @classmethod
+    def _means_off(cls, access: object) -> object:
+        return "off" if access is False else access  # YAML 1.1 reads `off` so
+
 
 class Environment(EnvSettingsSource):
     """EDGECACHE_*: what should be JSON and is not goes on as text, and fails at its own path."""

@@ -26,6 +26,8 @@ FIRST_READER_LIMIT = 1.0
 # Slices on their way to the disk, of all fills. Where the disk is slower than the origin, the
 # origin waits, in its connections: their slices would fill the memory.
 MOST_STORING = 32
+# A disk that takes none of them for so long is not waited for.
+DISK_PATIENCE = 1.0
 # What a reader is handed at a time: enough to amortise a write, little for a client that stalls.
 PIECE = 2**18
 
@@ -182,12 +184,12 @@ class Fill:
                     self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
                     return
                 self._at = number
-                async with disk:
-                    pass  # only a look: the turn is taken to store
+                await self._wait_for(disk)
                 buffer = self._buffers[number]
                 rest = await _receive(source, buffer, rest)
-                if storing is not None:
-                    await storing  # at most one slice is on its way to the disk
+                if storing is not None and self.keeps:  # at most one is on its way to the disk
+                    stored, _ = await asyncio.wait([storing], timeout=DISK_PATIENCE)
+                    self.keeps = bool(stored)
                 storing = tasks.spawn(self._store(number, buffer, sink, disk), name="store-slice")
             self.status = FillStatus.DONE
         except VersionChanged as error:
@@ -200,6 +202,16 @@ class Fill:
             if storing is not None:
                 with suppress(asyncio.CancelledError):
                     await storing
+
+    async def _wait_for(self, disk: asyncio.Semaphore) -> None:
+        """Until the disk has room for more; one that hangs is done without."""
+        if not self.keeps:
+            return
+        try:
+            async with asyncio.timeout(DISK_PATIENCE), disk:
+                pass  # only a look: the turn is taken to store
+        except TimeoutError:
+            self.keeps = False
 
     async def _wanted(self, number: int) -> bool:
         """Whether to go on with slice `number`; waits while it is too far ahead of the readers."""
@@ -222,10 +234,10 @@ class Fill:
         self, number: int, buffer: SliceBuffer, sink: Sink, disk: asyncio.Semaphore
     ) -> None:
         """What the store did not take is kept until the foremost reader has passed it."""
-        async with disk:
-            stored = self.keeps and await sink(
-                SliceKey(self.version, number), self.meta, buffer.data
-            )
+        stored = False
+        if self.keeps:
+            async with disk:
+                stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
         if stored or number < self._front:
             self._buffers.pop(number, None)
         else:

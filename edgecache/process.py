@@ -13,7 +13,7 @@ from typing import Protocol
 
 from edgecache.config import Config
 from edgecache.core.errors import ConfigError, StoreError
-from edgecache.memory import freeze_modules, keep_freed_memory
+from edgecache.memory import keep_freed_memory, uncollected
 from edgecache.supervisor import Child, Notifier
 
 log = logging.getLogger("edgecache.serve")
@@ -39,8 +39,8 @@ async def live(
     on_ready: Callable[[], None],
     reload: Callable[[int], Awaitable[None]],
 ) -> None:
-    await serving.start(number)
-    freeze_modules()
+    with uncollected():
+        await serving.start(number)
     on_ready()
     while (event := await events.get()) is not None:
         await reload(event)

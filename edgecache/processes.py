@@ -23,7 +23,7 @@ from edgecache.core.errors import ConfigError
 from edgecache.cpus import usable_cpus
 from edgecache.descriptors import most_connections
 from edgecache.families import Families
-from edgecache.memory import freeze_modules
+from edgecache.memory import uncollected
 from edgecache.process import LoopFactory, live_alone, run, serve_as_child
 from edgecache.reloads import Reloads
 from edgecache.shared import Shared
@@ -130,17 +130,17 @@ class Processes:
     def _run_several(self, workers: int, stack: ExitStack) -> int:
         self._tls = tls_context(self._config.listen.tls)
         check_unused(self._config.cache.dir)
-        sockets = self._open(workers, stack)
-        shared = Shared(["keeper", *(f"worker-{number}" for number in range(1, workers + 1))])
-        reloads = Reloads(Families(Board(shared.boards[-1])))
-        reloads.begin()
-        roles = [Role("keeper", self._keeper(shared, sockets))]
-        roles += [
-            Role(name, self._worker(shared, sockets, index))
-            for index, name in enumerate(shared.states.names)
-            if index
-        ]
-        freeze_modules()
+        with uncollected():  # nor copied to each child by being looked at
+            sockets = self._open(workers, stack)
+            shared = Shared(["keeper", *(f"worker-{number}" for number in range(1, workers + 1))])
+            reloads = Reloads(Families(Board(shared.boards[-1])))
+            reloads.begin()
+            roles = [Role("keeper", self._keeper(shared, sockets))]
+            roles += [
+                Role(name, self._worker(shared, sockets, index))
+                for index, name in enumerate(shared.states.names)
+                if index
+            ]
         return supervise(
             roles,
             states=shared.states,

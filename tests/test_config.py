@@ -145,6 +145,13 @@ def test_lists_come_as_json_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert loaded.routes == (config.Route(path="/", ttl=86400.0),)
 
 
+@pytest.mark.parametrize("word", ["off", "'off'", "OFF"])
+def test_off_needs_no_quotes(tmp_path: Path, word: str) -> None:
+    """YAML reads it as false."""
+    (tmp_path / "config.yaml").write_text(f"{ORIGIN}\nlog: {{access: {word}}}\n")
+    assert config.load().log.access == "off"
+
+
 # What is refused, and how
 
 

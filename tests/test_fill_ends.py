@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from edgecache import fill as fill_module
 from edgecache.core.errors import UpstreamError, VersionChanged
 from edgecache.core.model import FillStatus
 from edgecache.fill import Source
@@ -44,6 +45,23 @@ async def test_one_slice_at_a_time_is_on_its_way_to_a_slow_disk(bench: Bench) ->
         bench.disk.set()
         await bench.ended(FillStatus.DONE)
     assert len(bench.stored) == 10
+
+
+async def test_a_disk_that_hangs_is_done_without(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill_module, "DISK_PATIENCE", 0.01)
+    bench.disk.clear()
+    fill = bench.start(Body(piece=SIZE), range(10))
+    got = b""
+    with fill.reader(10):
+        for number in range(10):
+            got += await fill.take(number).wait(0, SIZE)
+    assert got == DATA
+    assert not bench.stored
+    bench.disk.set()
+    await bench.ended(FillStatus.DONE)
+    assert set(bench.stored) == {0}
 
 
 # How it ends badly

@@ -28,10 +28,12 @@ def test_both_switches_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [(-3, 32 * 2**20), (-1, 64 * 2**20)]
 
 
-def test_what_is_loaded_is_not_collected_again() -> None:
+def test_what_is_made_at_start_is_not_collected_then_nor_later() -> None:
     before = gc.get_freeze_count()
     try:
-        memory.freeze_modules()
+        with memory.uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled()
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()

@@ -4,14 +4,12 @@ It puts on top of the policy what the policy need not know: how many slices each
 versions were replaced at the origin, and which stored responses no longer have a slice.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgecache.core.model import Removal, SliceKey
 from edgecache.core.policy import LruPolicy
-
-BOUNDLESS = 2**63
 
 
 class Gone(NamedTuple):
@@ -50,12 +48,10 @@ class Ledger:
         self._without_slices.pop(key.version, None)
         return gone + self._evicted(victims)
 
-    def load(self, slices: Iterable[tuple[SliceKey, int]], budget: int) -> list[Gone]:
-        """Take in what is on the disk, oldest first; what is too much."""
-        self._policy.shrink(BOUNDLESS)
-        for key, size in slices:
-            self._policy.add(key, size)
-            self._slices_of[key.version] = self._slices_of.get(key.version, 0) + 1
+    def load(self, slices: Sequence[tuple[SliceKey, int]], budget: int) -> list[Gone]:
+        """Take in what is on the disk, oldest first, before anything else; what is too much."""
+        self._policy.load(slices)
+        self._slices_of = Counter(key.version for key, _ in slices)
         return self.shrink(budget)
 
     def shrink(self, budget: int) -> list[Gone]:

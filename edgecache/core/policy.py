@@ -5,6 +5,7 @@ a victim is out of the books at once and must be off the disk before the new sli
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from edgecache.core.model import SliceKey
 
@@ -30,6 +31,12 @@ class LruPolicy:
         self._recent[key] = size
         self._size += size
         return victims
+
+    def load(self, slices: Iterable[tuple[SliceKey, int]]) -> None:
+        """All there is, oldest first, also beyond the limit: `shrink` has the victims."""
+        self._recent = OrderedDict(slices)
+        self._demoted.clear()
+        self._size = sum(self._recent.values())
 
     def shrink(self, limit: int) -> dict[SliceKey, int]:
         """Set the limit, higher or lower; the victims that a lower one asks for."""

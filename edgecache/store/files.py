@@ -76,12 +76,20 @@ class SliceFiles:
         start = f"{self._tree}/{version[:2]}/{version}"
         return f"{start}-", f"{start}."  # the character after "-"
 
-    def key(self, name: str) -> SliceKey | None:
-        """The slice that has that name, or None: it is not the name of one."""
+    def key(self, name: str, versions: dict[str, str] | None = None) -> SliceKey | None:
+        """The slice that has that name, or None: it is not the name of one.
+
+        `versions` gives the string to use for a version, and takes in what it has not.
+        """
         found = NAME.fullmatch(name)
-        if found is None or found[1] != self._tree:
+        if found is None:
             return None
-        return SliceKey(found[3], int(found[4]))
+        tree, version, number = found.group(1, 3, 4)
+        if tree != self._tree:
+            return None
+        if versions is not None:
+            version = versions.setdefault(version, version)
+        return SliceKey(version, int(number))
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""

@@ -80,16 +80,14 @@ class SliceFolder:
             self.files.prepare()
             rows = self.index.open()
             unclaimed = self.files.all()
-            slices, leftovers, versions = [], {}, {v: v for v in rows.versions}
+            slices, leftovers = [], {}
+            versions: dict[str, str] = {}  # one string a version, not one a slice
             for name, length in rows.slices:
-                key = self.files.key(name) if name in unclaimed else None
+                key = self.files.key(name, versions) if name in unclaimed else None
                 if key is None:
                     leftovers[name] = 0
                     continue
                 unclaimed.discard(name)
-                # One string a version, not one a slice.
-                if (version := versions.setdefault(key.version, key.version)) is not key.version:
-                    key = SliceKey(version, key.number)
                 slices.append((key, slice_cost(length)))
             leftovers |= self.files.costs(unclaimed)
             return Contents(slices, rows.versions, leftovers, rows.refused)

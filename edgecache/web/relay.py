@@ -92,14 +92,15 @@ class ToClient:
         return self.more(data)
 
     def more(self, data: bytes) -> bool:
-        if self._transport.is_closing():  # uvloop's raises once it is closed; `drained` tells
+        if self._transport.is_closing():  # uvloop's raises when it is written to
             return False
         self._transport.write(data)
         return not (self._request.protocol.writing_paused or self._transport.is_closing())
 
     def interim(self, data: bytes) -> None:
-        if self._request.version >= (1, 1):  # HTTP/1.0 has none
-            self.more(data)
+        # HTTP/1.0 has none.
+        if self._request.version >= (1, 1) and not self._transport.is_closing():
+            self._transport.write(data)
 
     def room(self) -> int:
         return HELD - self._transport.get_write_buffer_size()

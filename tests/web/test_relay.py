@@ -6,16 +6,12 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from aiohttp import web
 
 from edgecache.core.errors import Unavailable, UpstreamError
-from edgecache.web.keeper import Head
 from edgecache.web.peer import INTERNAL, PEER, Peer
-from edgecache.web.relay import ToClient
 from tests import relaying, serving
 from tests.relaying import (
     CLOSE,
@@ -266,31 +262,3 @@ async def test_a_closed_relay_asks_nobody(tmp_path: Path) -> None:
         await worker.relay.close()
         assert (await waiting).status == 503
         assert len(callers) == 1
-
-
-class Gone:
-    """A transport as uvloop leaves it when the client has left."""
-
-    def is_closing(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> None:
-        raise RuntimeError("the handler is closed")
-
-
-async def test_a_client_that_has_left_is_written_nothing() -> None:
-    """Found in the middle of what the keeper sends: it must not be its connection's trouble."""
-    request = SimpleNamespace(
-        version=(1, 1),
-        keep_alive=True,
-        can_read_body=False,
-        writer=SimpleNamespace(output_size=0),
-        protocol=SimpleNamespace(writing_paused=False),
-    )
-    to_client = ToClient(cast(web.BaseRequest, request), cast(asyncio.WriteTransport, Gone()), 1)
-    to_client.interim(b"HTTP/1.1 100 Continue\r\n\r\n")
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-    assert not to_client.begin(Head(200, len(head), 2, closes=False), head)
-    assert not to_client.more(b"ok")
-    with pytest.raises(ConnectionResetError):
-        await to_client.drained()

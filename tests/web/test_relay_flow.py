@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from edgecache.web.keeper import LEAST_READ, KeeperConnection
-from edgecache.web.relay import HELD
+from edgecache.web.relay import HELD, ToClient
 from tests.relaying import Caller, Worker, keeper_on, listen_on, scripted, worker_on
 from tests.serving import PATIENCE, Wire, request_bytes, until
 
@@ -240,3 +241,19 @@ async def test_a_relay_that_closes_cuts_what_runs(tmp_path: Path) -> None:
         await worker.relay.close()
         assert len(await wire.rest()) < LARGE
         wire.close()
+
+
+async def test_nothing_is_written_to_a_client_that_has_left() -> None:
+    """uvloop's transports raise then, in the middle of the keeper's data."""
+
+    class Left(asyncio.WriteTransport):
+        def is_closing(self) -> bool:
+            return True
+
+        def write(self, data: object) -> None:
+            raise RuntimeError("the handler is closed")
+
+    request = make_mocked_request("GET", "/outputs/a.png")
+    to_client = ToClient(request, Left(), write_timeout=1)
+    assert not to_client.more(b"data")
+    to_client.interim(b"HTTP/1.1 103 Early Hints\r\n\r\n")
