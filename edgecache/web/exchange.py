@@ -38,16 +38,13 @@ def is_host(text: str) -> bool:
     return HOST.fullmatch(text) is not None
 
 
-def send(transport: asyncio.WriteTransport, head: str, data: Sequence[Bytes]) -> int:
-    """The head and the first bytes of the body in one write; how many of those there are."""
+def on_the_wire(head: str, data: Sequence[Bytes]) -> tuple[Bytes, ...]:
+    """The head and the first bytes of the body, for one write."""
     # surrogateescape: a field value keeps the origin's bytes, as aiohttp decoded them.
     first = head.encode("utf-8", "surrogateescape")
-    count = sum(map(len, data))
-    if count <= JOIN_LIMIT:
-        transport.write(b"".join((first, *data)))
-    else:
-        transport.writelines((first, *data))
-    return count
+    if sum(map(len, data)) <= JOIN_LIMIT:
+        return (b"".join((first, *data)),)
+    return (first, *data)
 
 
 def connection_line(version: tuple[int, int], *, keep_alive: bool) -> str:
@@ -131,9 +128,9 @@ class Exchange:
         request.writer.output_size += 1  # aiohttp's sign that an answer has begun
         connection = connection_line(request.version, keep_alive=self._keep_alive)
         head = f"{STATUS_LINES[status]}{head}{connection}\r\n"
-        count = send(transport, head, data)
+        transport.writelines(on_the_wire(head, data))
         self._first_byte = time.perf_counter()
-        self._count(source, count)
+        self._count(source, sum(map(len, data)))
         await self._drained()
 
     async def write(self, source: Source | None, data: Bytes) -> None:

@@ -20,7 +20,7 @@ from edgecache.core.plan import plan_answer
 from edgecache.hits import Hits
 from edgecache.metrics import Metrics
 from edgecache.store import Bytes
-from edgecache.web.exchange import STATUS_LINES, is_host, send
+from edgecache.web.exchange import STATUS_LINES, is_host, on_the_wire
 from edgecache.web.hot import HotObject, HotTable
 from edgecache.web.own_head import OwnHead
 from edgecache.web.routing import Router
@@ -28,10 +28,11 @@ from edgecache.web.routing import Router
 Headers = CIMultiDictProxy[str]
 
 
-class Sent(NamedTuple):
+class Ready(NamedTuple):
     status: int
     length: int  # of the body
     cache_status: str
+    pieces: Sequence[Bytes]  # head and body, as they go onto the wire
 
 
 class FastPath:
@@ -78,12 +79,17 @@ class FastPath:
             return False
         now = self._clock()
         hot = self._hot.get(key)
-        sent = self._send_hot(hot, headers, transport, now) if hot is not None else None
-        if sent is None and (sent := self._send_hit(key, headers, transport)) is None:
+        ready = self._hot_answer(hot, headers, now) if hot is not None else None
+        if ready is None and (ready := self._hit_answer(key, headers)) is None:
             return False
         duration = time.perf_counter() - began
-        series = self._metrics.hit_series("GET", sent.status, route.label, Result.HIT)
-        series.add(duration, duration, sent.length)
+        # Counted before it is sent: who is killed in between has not given what nobody counted.
+        series = self._metrics.hit_series("GET", ready.status, route.label, Result.HIT)
+        series.add(duration, duration, ready.length)
+        if len(ready.pieces) == 1:
+            transport.write(ready.pieces[0])
+        else:
+            transport.writelines(ready.pieces)
         if self._record is not None:
             self._record(
                 AccessEntry(
@@ -91,12 +97,12 @@ class FastPath:
                     client,
                     "GET",
                     message.path,
-                    sent.status,
-                    sent.length,
+                    ready.status,
+                    ready.length,
                     headers.get(hdrs.RANGE, ""),
                     duration,
                     duration,
-                    sent.cache_status,
+                    ready.cache_status,
                     Result.HIT,
                     headers.get(hdrs.REFERER, ""),
                     headers.get(hdrs.USER_AGENT, ""),
@@ -105,10 +111,8 @@ class FastPath:
             )
         return True
 
-    def _send_hot(
-        self, hot: HotObject, headers: Headers, transport: asyncio.WriteTransport, now: float
-    ) -> Sent | None:
-        """Answers with what was rendered before, if that is the answer."""
+    def _hot_answer(self, hot: HotObject, headers: Headers, now: float) -> Ready | None:
+        """What was rendered before, if that is the answer."""
         status = 200
         if is_special(headers):
             plan = plan_answer("GET", headers, hot.stored.meta)
@@ -123,23 +127,21 @@ class FastPath:
         if rendered is None:
             return None
         wire, cache_status = rendered
-        transport.write(wire)
-        return Sent(status, len(hot.body or b"") if status == 200 else 0, cache_status)
+        length = len(hot.body or b"") if status == 200 else 0
+        return Ready(status, length, cache_status, (wire,))
 
-    def _send_hit(
-        self, key: ObjectKey, headers: Headers, transport: asyncio.WriteTransport
-    ) -> Sent | None:
+    def _hit_answer(self, key: ObjectKey, headers: Headers) -> Ready | None:
         known = self._hot.generation(key)
         hit = self._hits.hit(key, headers)
         if hit is None:
             return None
         own = self._own_head.lines(headers.get(hdrs.ORIGIN))
-        count = send(transport, f"{STATUS_LINES[hit.status]}{hit.head}{own}\r\n", hit.data)
+        pieces = on_the_wire(f"{STATUS_LINES[hit.status]}{hit.head}{own}\r\n", hit.data)
         if hit.status == 200:
             self._hot.add(hit.stored, known, body=lambda: joined(hit.data))
         elif hit.status == 304:
             self._hot.add(hit.stored, known)
-        return Sent(hit.status, count, hit.cache_status)
+        return Ready(hit.status, sum(map(len, hit.data)), hit.cache_status, pieces)
 
 
 def is_special(headers: Headers) -> bool:
