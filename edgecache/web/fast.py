@@ -115,8 +115,9 @@ class FastPath:
         """What was rendered before, if that is the answer."""
         status = 200
         if is_special(headers):
-            plan = plan_answer("GET", headers, hot.stored.meta)
-            status = plan.status
+            meta = hot.stored.meta
+            same = has_this(headers, meta.etag)
+            status = 304 if same else plan_answer("GET", headers, meta).status
         if status == 200:
             if hot.body is None:
                 return None
@@ -152,6 +153,17 @@ def is_special(headers: Headers) -> bool:
         or hdrs.IF_MODIFIED_SINCE in headers
         or hdrs.IF_MATCH in headers
         or hdrs.IF_UNMODIFIED_SINCE in headers
+    )
+
+
+def has_this(headers: Headers, etag: str) -> bool:
+    """Whether all that is asked is whether it is another one by now (RFC 9110 §13.2.2): as browsers
+    ask, and what needs no parsing."""
+    return (
+        etag != ""
+        and headers.get(hdrs.IF_NONE_MATCH) == etag
+        and hdrs.IF_MATCH not in headers
+        and hdrs.IF_UNMODIFIED_SINCE not in headers
     )
 
 
