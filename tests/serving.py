@@ -55,13 +55,16 @@ def with_workers() -> Make:
     return lambda config, clock: Cluster(config, clock=clock)
 
 
+# On connections that are kept, hits take the fast path: what a client sees is the same.
+KEPT = {"kept alive": in_memory, "workers, kept alive": with_workers}
 VARIANTS: dict[str, MakeForm] = {
     "memory": in_memory,
     "disk": on_disk,
     "workers": with_workers,
+    **KEPT,
 }
 USUAL = ["memory"]
-EXACT = ["memory", "workers"]
+EXACT = ["memory", "workers", *KEPT]
 in_every_variant = pytest.mark.parametrize("serve", VARIANTS, indirect=True)
 SLICE = 64 * 2**10  # the smallest there is: a few of them make a test's object
 PATIENCE = 10.0  # seconds until a test that waits for an answer fails
@@ -180,6 +183,7 @@ class Site:
         self.server = make_server()
         self.origin = origin
         self.clock = clock
+        self.keeps_alive = False
         self._make_server = make_server
         self._log = log
         self.resting = 0
@@ -213,8 +217,15 @@ class Site:
     async def request(self, method: str, target: str, headers: Fields = ()) -> Reply:
         """One request on a connection of its own, and no byte more than its one response."""
         pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
-        data = await self.send(request_bytes(method, target, [*pairs, ("Connection", "close")]))
-        (reply,) = parse_replies(data, method)
+        if not self.keeps_alive:
+            data = await self.send(request_bytes(method, target, [*pairs, ("Connection", "close")]))
+            (reply,) = parse_replies(data, method)
+            return reply
+        async with self.connect() as wire:
+            await wire.send(request_bytes(method, target, pairs))
+            reply = await wire.reply(method)
+            wire.writer.write_eof()
+            assert await wire.rest() == b""
         return reply
 
     async def get(self, target: str, headers: Fields = ()) -> Reply:
@@ -296,6 +307,7 @@ def serving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
                 clock,
                 folder / "access.log",
             )
+            site.keeps_alive = request.param in KEPT
             await site.start()
             try:
                 yield site
