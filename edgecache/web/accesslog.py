@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import select
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -55,6 +56,7 @@ class LineWriter:
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._fd = -1
+        self._is_file = False
 
     def open(self) -> None:
         """:raises OSError: the file cannot be opened."""
@@ -63,6 +65,7 @@ class LineWriter:
         else:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._fd = os.open(Path(self._path), flags, 0o640)
+        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def add(self, line: str) -> None:
         """`line` is ASCII."""
@@ -97,6 +100,8 @@ class LineWriter:
         if not self._pieces:
             return
         pieces, self._pieces = self._pieces, []
+        if self._is_file:  # whose writes do not mix, and a thread that asks for the interpreter
+            pieces = [b"".join(pieces)]  # two hundred times holds the loop up
         try:
             await asyncio.to_thread(write_all, self._fd, pieces)
         except OSError as error:

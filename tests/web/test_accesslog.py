@@ -125,10 +125,11 @@ def test_a_pipe_that_takes_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     assert taken == [b"012", b"345", b"678", b"\n"]
 
 
+@pytest.mark.parametrize("is_file", [True, False], ids=["file", "pipe"])
 async def test_a_write_has_whole_lines_and_no_more_than_is_written_at_once(
-    path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+    path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch, is_file: bool
 ) -> None:
-    """Several processes write to one pipe."""
+    """Several processes write to one pipe, or one file."""
     written: list[bytes] = []
 
     def write(_: int, data: memoryview) -> int:
@@ -136,6 +137,7 @@ async def test_a_write_has_whole_lines_and_no_more_than_is_written_at_once(
         return len(data)
 
     writer = opened(path, metrics)
+    writer._is_file = is_file
     monkeypatch.setattr(os, "write", write)
     lines = [f"{number:04}" + "x" * (number % 700) for number in range(1000)]
     for line in lines:
@@ -143,4 +145,7 @@ async def test_a_write_has_whole_lines_and_no_more_than_is_written_at_once(
     await writer.flush()
     assert b"".join(written).decode().splitlines() == lines
     assert all(piece.endswith(b"\n") for piece in written)
-    assert 0.8 * select.PIPE_BUF < max(map(len, written)) <= select.PIPE_BUF
+    if is_file:
+        assert len(written) == 1
+    else:
+        assert 0.8 * select.PIPE_BUF < max(map(len, written)) <= select.PIPE_BUF
