@@ -55,7 +55,6 @@ class Generations:
             self.cells[slot] = generation + (2 if generation % 2 else 1)
 
     def renew(self) -> None:
-        """Nothing that anybody remembers holds; the disk does."""
-        self._unsettled.clear()
+        """Nothing that anybody remembers holds; the disk does, but for changes under way."""
         for slot, generation in enumerate(self.cells):
-            self.cells[slot] = generation + 2 - generation % 2
+            self.cells[slot] = generation + 2 - generation % 2 + (slot in self._unsettled)

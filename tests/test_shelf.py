@@ -96,6 +96,10 @@ async def test_a_change_that_never_gets_to_the_disk_is_never_known() -> None:
     bench.generations.begin(meta.key)
     assert await bench.find(meta) is None
     bench.generations.renew()
+    assert await bench.find(meta) is None
+    memory = bench.generations.cells.obj
+    assert isinstance(memory, bytearray)
+    Generations(memory).renew()  # a new keeper, which knows what the disk says
     assert await bench.find(meta) == meta
 
 

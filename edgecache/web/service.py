@@ -50,7 +50,6 @@ class Lasting:
 class Service:
     def __init__(self, config: Config, lasting: Lasting) -> None:
         self._store = lasting.store
-        self._tasks = lasting.tasks
         upstreams = {
             name: S3Upstream(origin, config.fetch, clock=lasting.clock)
             for name, origin in config.origins.items()

@@ -85,8 +85,15 @@ def test_the_environment_says_whether_and_no_child_finds_it(
     assert left == {"HOME": "/"}
 
 
-def test_without_systemd_nobody_is_told() -> None:
+def test_without_systemd_nobody_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
     Notifier().ready()
+    assert not caplog.records
 
 
 def test_a_systemd_that_is_gone_is_logged_once(
