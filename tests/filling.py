@@ -6,7 +6,7 @@ from edgecache.core.model import FillStatus, ObjectKey, ObjectMeta, SliceKey
 from edgecache.fill import Ask, Fill, FillTable, SliceBuffer, Source
 from edgecache.tasks import Tasks
 from tests.pattern import Pattern
-from tests.reading import until
+from tests.waiting import until
 
 SIZE = 100  # of a slice
 LENGTH = 10 * SIZE - 1

@@ -1,12 +1,12 @@
 """What the tests of fills share: clients that read as far as a test says, and a look for leaks.
 
-Rule of this module: nothing waits for a time; a condition is looked at between the loop's turns.
+Rule of this module: nothing waits for a time, only for a condition.
 """
 
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -15,7 +15,8 @@ from multidict import CIMultiDict
 from edgecache.fill import Fill, SliceBuffer
 from edgecache.upstream import HttpBody
 from tests.pattern import Pattern
-from tests.serving import MAX_HEAD, PATIENCE, SLICE, Fields, Site, parse_head, request_bytes
+from tests.serving import MAX_HEAD, SLICE, Fields, Site, parse_head, request_bytes
+from tests.waiting import PATIENCE, TICK, until
 
 KEY = "outputs/clip.mp4"
 TARGET = f"/{KEY}"
@@ -112,19 +113,13 @@ async def fetch(site: Site, target: str, range_: str = "") -> bytes:
         return await got.rest()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # conditions of objects that tell nobody
-            await asyncio.sleep(0)
-
-
 async def still(site: Site) -> None:
     """Until no byte moves any more: everybody waits for a gate, a reader or a full socket."""
     seen = -1
     while seen != site.origin.body_bytes:
         seen = site.origin.body_bytes
-        for _ in range(200):
-            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(TICK)
 
 
 def gauge(site: Site, name: str) -> float:

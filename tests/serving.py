@@ -33,6 +33,7 @@ from edgecache.web.app import Server
 from tests.cluster import Cluster
 from tests.conftest import FakeClock
 from tests.runpod import RunPodOrigin
+from tests.waiting import PATIENCE, until
 
 Make = Callable[[Config, FakeClock], Server]
 # A server keeps its store over a restart where the store is in memory.
@@ -67,7 +68,6 @@ USUAL = ["memory"]
 EXACT = ["memory", "workers", *KEPT]
 in_every_variant = pytest.mark.parametrize("serve", VARIANTS, indirect=True)
 SLICE = 64 * 2**10  # the smallest there is: a few of them make a test's object
-PATIENCE = 10.0  # seconds until a test that waits for an answer fails
 MAX_HEAD = 64 * 2**10
 
 Fields = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -348,13 +348,6 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
             values = sections.get(section, {}) | values
         sections[section] = values
     return Config(**sections)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until `condition` holds."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # nothing in the server tells when it is at rest
-            await asyncio.sleep(0)
 
 
 async def gather(*awaitables: Awaitable[Reply]) -> list[Reply]:

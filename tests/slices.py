@@ -1,8 +1,6 @@
 """Objects cut into slices, for the tests of the store."""
 
-import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,10 +72,3 @@ def disk_use(directory: Path) -> int:
 
 def slice_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("v*-*/*/*") if path.is_file())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """For what threads and tasks of a store do by themselves: there is nothing to wait for."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0)

@@ -31,7 +31,7 @@ from edgecache.tasks import Tasks
 from edgecache.upstream import Body
 from tests.conftest import FakeClock
 from tests.pattern import Pattern
-from tests.reading import until
+from tests.waiting import until
 
 SIZE = 1000  # of a slice
 PIECE = 300  # of what a body gives at a time

@@ -16,8 +16,8 @@ from edgecache.metrics import Metrics
 from edgecache.store.memory import MemoryStore
 from edgecache.tasks import Tasks
 from tests.conftest import FakeClock
-from tests.serving import until
 from tests.slices import meta_of
+from tests.waiting import until
 
 ROUTE = Route(label="/", ttl=60, browser_ttl=60)
 

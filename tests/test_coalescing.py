@@ -11,9 +11,10 @@ from edgecache import stream
 from tests import serving
 from tests.faults import Cut, Error
 from tests.pattern import Pattern
-from tests.reading import KEY, TARGET, asking, at_rest, fetch, gauge, left, put, span, until
+from tests.reading import KEY, TARGET, asking, at_rest, fetch, gauge, left, put, span
 from tests.runpod import RunPodOrigin
-from tests.serving import PATIENCE, SLICE, Reply, Serve, Site
+from tests.serving import SLICE, Reply, Serve, Site
+from tests.waiting import PATIENCE, until
 
 serve = serving.serve_exactly
 

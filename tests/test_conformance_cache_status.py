@@ -8,6 +8,7 @@ import pytest
 from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Reply, Site
+from tests.waiting import PATIENCE, until
 
 serve = serving.serve_exactly
 site = serving.site
@@ -82,11 +83,11 @@ async def test_cache_status_when_nobody_was_asked(site: Site) -> None:
 
 async def collapse(site: Site, count: int) -> list[Reply]:
     gate = site.origin.hold()
-    async with asyncio.timeout(serving.PATIENCE), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         leader = group.create_task(site.get(LONG_PATH))
         await gate.reached.wait()
         followers = [group.create_task(site.get(LONG_PATH)) for _ in range(count)]
-        await serving.until(lambda: site.in_flight > count)
+        await until(lambda: site.in_flight > count)
         await site.looked_up()
         gate.release()
     return [leader.result(), *(one.result() for one in followers)]
@@ -136,11 +137,11 @@ async def test_a_reader_of_a_running_fill_is_collapsed(site: Site) -> None:
     site.origin.reset()
     gate = site.origin.hold(after=10)
     range_ = {"Range": f"bytes={SLICE}-{2 * SLICE - 1}"}
-    async with asyncio.timeout(serving.PATIENCE), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         leader = group.create_task(site.get(LONG_PATH, range_))
         await gate.reached.wait()
         follower = group.create_task(site.get(LONG_PATH, range_))
-        await serving.until(lambda: site.in_flight > 1)
+        await until(lambda: site.in_flight > 1)
         gate.release()
     assert leader.result().body == follower.result().body == LONG.read(SLICE, 2 * SLICE)
     assert len(site.origin.requests) == 1

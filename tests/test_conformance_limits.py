@@ -10,7 +10,8 @@ import pytest
 
 from tests import serving
 from tests.pattern import Pattern
-from tests.serving import PATIENCE, Serve, Site, Wire, parse_replies, request_bytes, until
+from tests.serving import Serve, Site, Wire, parse_replies, request_bytes
+from tests.waiting import PATIENCE, until
 
 serve = serving.serve_exactly
 site = serving.site

@@ -16,6 +16,7 @@ from tests import serving
 from tests.pattern import Pattern
 from tests.runpod import RunPodOrigin
 from tests.serving import SLICE, Serve, Site, in_every_variant, request_bytes
+from tests.waiting import PATIENCE
 
 serve = serving.serve_exactly
 site = serving.site
@@ -173,7 +174,7 @@ async def test_a_running_answer_ends_before_the_server_does(serve: Serve) -> Non
     async with serve(listen={"drain_timeout": 10}) as site:
         site.origin.put(KEY, DATA)
         gate = site.origin.hold(after=SLICE // 2)
-        async with asyncio.timeout(serving.PATIENCE), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             answer = group.create_task(site.get(PATH))
             await gate.reached.wait()
             closing = group.create_task(site.server.close())

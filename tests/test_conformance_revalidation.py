@@ -9,6 +9,7 @@ from tests import serving
 from tests.faults import Bare, Error, Reset
 from tests.s3 import StoredObject
 from tests.serving import SLICE, Reply, Serve, Site
+from tests.waiting import PATIENCE
 
 serve = serving.serve_exactly
 site = serving.site
@@ -254,7 +255,7 @@ async def test_an_object_that_never_keeps_still_is_502(site: Site) -> None:
         site.origin.change_after(KEY, 1, DATA + b"x" * n)
     reply = await fetch(site, 502, Range="bytes=-3")
     assert reply.body == b"the object is replaced faster than it can be read\n"
-    async with asyncio.timeout(serving.PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         while (await site.get(PATH, {"Range": "bytes=-3"})).status != 206:
             pass  # until it does
 

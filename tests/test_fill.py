@@ -9,7 +9,7 @@ from edgecache.core.errors import UpstreamError
 from edgecache.core.model import FillStatus
 from edgecache.fill import PIECE, SliceBuffer
 from tests.filling import DATA, LENGTH, META, SIZE, Bench, Body, bytes_of, idle, read
-from tests.reading import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from edgecache.upstream import READ_BUFFER
 from tests import serving
 from tests.faults import Answer, Error, Extra, Fields, Hold, Redirect, Stall
 from tests.pattern import Pattern
-from tests.reading import KEY, TARGET, asking, at_rest, download, fetch, put, span, still, until
+from tests.reading import KEY, TARGET, asking, at_rest, download, fetch, put, span, still
 from tests.serving import SLICE, Serve, Site
 from tests.stack import KEY as STACK_KEY
 from tests.stack import Stack
+from tests.waiting import until
 
 serve = serving.serve
 

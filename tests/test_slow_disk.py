@@ -10,6 +10,7 @@ from edgecache.store.open_slice import DiskSlice
 from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Serve, request_bytes
+from tests.waiting import PATIENCE
 
 serve = serving.serve
 
@@ -35,7 +36,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
     def throttled(self: DiskSlice, start: int, stop: int) -> bytes:
         spins.waits += not spins.is_set()
-        assert spins.wait(serving.PATIENCE)
+        assert spins.wait(PATIENCE)
         return read(self, start, stop)
 
     monkeypatch.setattr(os, "preadv", nowait)

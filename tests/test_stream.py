@@ -11,21 +11,11 @@ from edgecache.core.model import SliceKey, Source
 from edgecache.request import ObjectRequest
 from tests import serving
 from tests.pattern import Pattern
-from tests.reading import (
-    KEY,
-    TARGET,
-    asking,
-    at_rest,
-    download,
-    fetch,
-    gauge,
-    put,
-    span,
-    until,
-)
-from tests.serving import PATIENCE, SLICE, Serve, Site
+from tests.reading import KEY, TARGET, asking, at_rest, download, fetch, gauge, put, span
+from tests.serving import SLICE, Serve, Site
 from tests.stack import KEY as STACK_KEY
 from tests.stack import ROUTE, SIZE, Stack
+from tests.waiting import PATIENCE, until
 
 serve = serving.serve_exactly
 

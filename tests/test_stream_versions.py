@@ -13,8 +13,9 @@ from edgecache.store.memory import MemoryStore
 from tests import serving
 from tests.faults import Fields, Gate
 from tests.pattern import Pattern
-from tests.reading import KEY, TARGET, Download, asking, at_rest, download, fetch, put, span, until
+from tests.reading import KEY, TARGET, Download, asking, at_rest, download, fetch, put, span
 from tests.serving import SLICE, Serve, Site
+from tests.waiting import until
 
 serve = serving.serve_exactly
 

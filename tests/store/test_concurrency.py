@@ -11,9 +11,10 @@ import pytest
 from edgecache.core.model import Removal
 from edgecache.store import writer
 from edgecache.store.disk import DiskStore
-from tests.slices import Removals, until
+from tests.slices import Removals
 from tests.store.support import CLIP, Make, restarted
 from tests.store.test_disk import put, read
+from tests.waiting import until
 
 
 @pytest.fixture

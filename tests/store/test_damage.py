@@ -13,12 +13,13 @@ import pytest
 from edgecache.core.errors import StoreError
 from edgecache.core.model import Removal
 from edgecache.store.disk import DiskStore
-from tests.slices import SIZE, Removals, slice_files, sliced, until
+from tests.slices import SIZE, Removals, slice_files, sliced
 from tests.store.support import CLIP, COST, Make, patch_os, plant, restarted
 from tests.store.test_disk import put, read
 from tests.store.test_files import DAMAGES
 from tests.store.test_index import scribble
 from tests.store.test_rows import Payload
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

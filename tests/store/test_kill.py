@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from edgecache.store.disk import DiskStore
-from tests.slices import SIZE, disk_use, slice_files, until
+from tests.slices import SIZE, disk_use, slice_files
 from tests.store.support import CLIP, Make
 from tests.store.test_disk import read
+from tests.waiting import until
 
 LIMIT = 6 * 2**20
 ROOT = Path(__file__).parent.parent.parent

@@ -12,10 +12,11 @@ import pytest
 from edgecache.store.disk import DiskStore, slack
 from edgecache.store.lingering import Lingering
 from tests.conftest import FakeClock
-from tests.slices import SIZE, Removals, slice_files, sliced, until
+from tests.slices import SIZE, Removals, slice_files, sliced
 from tests.store.support import CLIP, COST, Make, patch_os, restarted
 from tests.store.test_bound import Gauge
 from tests.store.test_disk import put, read
+from tests.waiting import until
 
 LINGER = 2.0
 LIMIT = 4 * 2**20

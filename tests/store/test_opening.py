@@ -13,9 +13,10 @@ from edgecache.store.disk import DiskStore
 from edgecache.store.files import SliceFiles
 from edgecache.store.open_slice import OpenSlices
 from edgecache.store.opening import Openings
-from tests.slices import SIZE, slice_files, until
+from tests.slices import SIZE, slice_files
 from tests.store.support import CLIP, held_files, patch_os
 from tests.store.test_disk import put
+from tests.waiting import until
 
 
 class Wired:

@@ -12,9 +12,10 @@ from edgecache.core.errors import StoreError
 from edgecache.store.disk import DiskStore
 from edgecache.store.reader import MOST_COUNTED, ReadStore
 from tests.forked import forked
-from tests.slices import SIZE, slice_files, sliced, until
+from tests.slices import SIZE, slice_files, sliced
 from tests.store.support import CLIP, LIMIT, Make, held_files, removed_files
 from tests.store.test_disk import put
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from edgecache.store import files as files_module
 from edgecache.store import slice_format
 from edgecache.store.disk import DiskStore
 from edgecache.store.files import SliceFiles
-from tests.slices import SIZE, Removals, disk_use, slice_files, until
+from tests.slices import SIZE, Removals, disk_use, slice_files
 from tests.store.support import CLIP, Make, restarted
 from tests.store.test_disk import put, read
+from tests.waiting import until
 
 
 async def test_slices_and_stored_responses_survive_a_restart(store: DiskStore, make: Make) -> None:

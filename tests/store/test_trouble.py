@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgecache.store.disk import DiskStore
-from tests.slices import SIZE, disk_use, slice_files, until
+from tests.slices import SIZE, disk_use, slice_files
 from tests.store.support import CLIP, COST, Make, patch_os
 from tests.store.test_disk import put, read
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("call", ["writev", "open", "rename", "statvfs"])

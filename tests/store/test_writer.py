@@ -8,7 +8,8 @@ import pytest
 from edgecache.core.errors import StoreError
 from edgecache.store.folder import SliceFolder
 from edgecache.store.writer import BATCH, StoreWriter
-from tests.slices import SIZE, slice_files, sliced, until
+from tests.slices import SIZE, slice_files, sliced
+from tests.waiting import until
 
 CLIP = sliced(length=100 * SIZE)
 

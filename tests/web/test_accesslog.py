@@ -9,7 +9,7 @@ from edgecache.config import Costs
 from edgecache.metrics import Metrics
 from edgecache.web import accesslog
 from edgecache.web.accesslog import LIMIT, LineWriter, write_all
-from tests.serving import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from edgecache.core.errors import Unavailable
 from edgecache.web.keeper import Head, KeeperLost, Keepers, parse_head
 from tests.relaying import Caller, scripted
-from tests.serving import until
+from tests.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -24,13 +24,8 @@ from tests.relaying import (
     scripted,
     worker_on,
 )
-from tests.serving import (
-    PATIENCE,
-    SLICE,
-    Serve,
-    request_bytes,
-    until,
-)
+from tests.serving import SLICE, Serve, request_bytes
+from tests.waiting import PATIENCE, until
 
 serve = serving.serve
 relayed = relaying.relayed

@@ -13,7 +13,8 @@ from aiohttp.test_utils import make_mocked_request
 from edgecache.web.keeper import LEAST_READ, KeeperConnection
 from edgecache.web.relay import HELD, ToClient
 from tests.relaying import Caller, Worker, keeper_on, listen_on, scripted, worker_on
-from tests.serving import PATIENCE, Wire, request_bytes, until
+from tests.serving import Wire, request_bytes
+from tests.waiting import PATIENCE, until
 
 MIB = 2**20
 LARGE = 32 * MIB
