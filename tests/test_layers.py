@@ -41,23 +41,23 @@ ALLOWED = {
     "web.app": "board catalog fill generations shared store store.disk uses web.accesslog "
     f"web.admin web.listening web.protocol web.relayed web.service {VALUES}",
     "web.service": "catalog engine fill generations hits lookup origins passthrough store stream "
-    f"upstream web.delivery web.fast web.hot web.own_head web.routing {VALUES}",
+    f"upstream web.accesslog web.delivery web.fast web.hot web.own_head web.routing {VALUES}",
     "web.worker": "board generations hits local shared shelf store store.disk store.reader uses "
     "web.accesslog web.delivery web.fast web.hot web.listening web.own_head web.peer web.protocol "
     f"web.relay web.routing web.worker_delivery {VALUES}",
     "web.worker_delivery": "request web.delivery web.exchange web.relay",
     "web.listening": "config_listen",
-    "web.accesslog": f"{VALUES}",
     "web.admin": "catalog metrics origins store web.purging",
     "web.purging": "catalog",
     "web.relay": "tasks web.exchange web.keeper web.peer web.refusal",
     "web.relayed": "config_listen metrics web.peer web.protocol",
     "web.keeper": "web.peer",
     "web.protocol": "config_listen descriptors metrics web.fast web.forwarded web.peer",
-    "web.fast": "hits metrics store web.exchange web.hot web.own_head web.routing",
+    "web.fast": "hits metrics store web.accesslog web.exchange web.hot web.own_head web.routing",
     "web.hot": "generations web.exchange web.own_head",
-    "web.delivery": "config metrics request web.exchange web.own_head web.peer web.refusal "
-    "web.routing",
+    "web.delivery": "config metrics request web.accesslog web.exchange web.own_head web.peer "
+    "web.refusal web.routing",
+    "web.accesslog": f"{VALUES}",
     "web.refusal": "web.exchange web.own_head",
     "web.exchange": "store web.peer",
     "web.forwarded": "",

@@ -50,33 +50,65 @@ class AccessEntry(NamedTuple):
     request_id: str
 
 
-def format_json(entry: AccessEntry) -> str:
-    # Written out: json.dumps of the same takes three times as long, and hits are many.
-    duration = f"{entry.duration:.6f}"
-    first = entry.time_to_first_byte
-    ttfb = duration if first == entry.duration else f"{first:.6f}"
-    return (
-        f'{{"time":"{_iso_8601(entry.time)}","client":"{_client(entry.client)}",'
+class Frame(NamedTuple):
+    """A line but for its times: the same for requests that are alike and were answered alike."""
+
+    start: str  # up to the time of day
+    end: str
+
+
+def json_frame(entry: AccessEntry) -> Frame:
+    # Written out: json.dumps of the same takes three times as long.
+    return Frame(
+        f'"client":"{_client(entry.client)}",'
         f'"method":"{_method(entry.method)}","path":"{_path(entry.path)}",'
-        f'"status":{entry.status},"bytes":{entry.bytes},"range":"{_range(entry.range)}",'
-        f'"duration":{duration},"ttfb":{ttfb},'
+        f'"status":{entry.status},"bytes":{entry.bytes},"range":"{_range(entry.range)}"',
         f'"cache_status":"{_cache_status(entry.cache_status)}",'
         f'"result":"{_result(entry.result)}","referer":"{_referer(entry.referer)}",'
         f'"user_agent":"{_user_agent(entry.user_agent)}",'
-        f'"request_id":"{_request_id(entry.request_id)}"}}'
+        f'"request_id":"{_request_id(entry.request_id)}"}}',
     )
 
 
-def format_combined(entry: AccessEntry) -> str:
+def json_line(frame: Frame, when: float, duration: float, first: float) -> str:
+    """`when` is `AccessEntry.time`, `first` its `time_to_first_byte`."""
+    seconds = f"{duration:.6f}"
+    ttfb = seconds if first == duration else f"{first:.6f}"
+    return (
+        f'{{"time":"{_iso_8601(when)}",{frame.start},"duration":{seconds},"ttfb":{ttfb},{frame.end}'
+    )
+
+
+def combined_frame(entry: AccessEntry) -> Frame:
     """NCSA combined format, then the Cache-Status in quotes. Escapes are JSON's, `"` is `\\"`."""
     texts = {name: safe(getattr(entry, name)) or "-" for name, safe in SAFE.items()}
     client = texts["client"].replace(" ", "\\u0020")
     # The version decides nothing and is not in the entry, but readers of the format want one.
     request = f"{texts['method']} {texts['path']} HTTP/1.1"
-    return (
-        f'{client} - - [{_clf_time(entry.time)}] "{request}" {entry.status} {entry.bytes or "-"} '
-        f'"{texts["referer"]}" "{texts["user_agent"]}" "{texts["cache_status"]}"'
+    return Frame(
+        f"{client} - - [",
+        f'] "{request}" {entry.status} {entry.bytes or "-"} '
+        f'"{texts["referer"]}" "{texts["user_agent"]}" "{texts["cache_status"]}"',
     )
+
+
+def combined_line(frame: Frame, when: float, _duration: float, _first: float) -> str:
+    return f"{frame.start}{_clf_time(int(when))}{frame.end}"
+
+
+class Format(NamedTuple):
+    """How a line is made. In two steps: hits are many, and many of them alike."""
+
+    frame: Callable[[AccessEntry], Frame]
+    line: Callable[[Frame, float, float, float], str]
+
+    def __call__(self, entry: AccessEntry) -> str:
+        frame = self.frame(entry)
+        return self.line(frame, entry.time, entry.duration, entry.time_to_first_byte)
+
+
+format_json = Format(json_frame, json_line)
+format_combined = Format(combined_frame, combined_line)
 
 
 def _without_query(target: str) -> str:
@@ -122,7 +154,8 @@ def _second(when: int) -> str:
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _clf_time(when: float) -> str:
+@lru_cache(maxsize=4)
+def _clf_time(when: int) -> str:
     """10/Oct/2000:13:55:36 +0000. Not strftime's %b, which speaks the operator's language."""
     moment = datetime.fromtimestamp(when, UTC)
     return f"{moment.day:02}/{MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000"

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from edgecache.config import Log
-from edgecache.core.accesslog import AccessEntry, format_combined, format_json
+from edgecache.core.accesslog import AccessEntry, Format, Frame, format_combined, format_json
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
 from edgecache.tasks import Tasks
@@ -24,12 +24,25 @@ FLUSH_EVERY = 0.25
 LIMIT = 4 * 2**20
 
 
-Record = Callable[[AccessEntry], None]
+class AccessLog:
+    """Takes what becomes a line."""
+
+    def __init__(self, form: Format, add: Callable[[str], None]) -> None:
+        self._form = form
+        self._add = add
+        self.frame = form.frame
+
+    def record(self, entry: AccessEntry) -> None:
+        self._add(self._form(entry))
+
+    def record_hit(self, frame: Frame, when: float, duration: float) -> None:
+        """As `record` of the entry that `frame` is of, with these times."""
+        self._add(self._form.line(frame, when, duration, duration))
 
 
 async def open_access_log(
     settings: Log, metrics: Metrics, tasks: Tasks, stack: AsyncExitStack
-) -> Record | None:
+) -> AccessLog | None:
     """What takes the entry of each answer, None: nobody wants them. `stack` closes it.
 
     :raises ConfigError: the file cannot be opened.
@@ -43,8 +56,7 @@ async def open_access_log(
         raise ConfigError(f"log.access_file: {error}") from error
     stack.push_async_callback(writer.close)
     tasks.spawn(writer.run(), name="access-log")
-    form = format_json if settings.access == "json" else format_combined
-    return lambda entry: writer.add(form(entry))
+    return AccessLog(format_json if settings.access == "json" else format_combined, writer.add)
 
 
 class LineWriter:

@@ -119,7 +119,7 @@ class Server:
             metrics=metrics,
             tasks=self.tasks,
             clock=self._clock,
-            record=await open_access_log(config.log, metrics, self.tasks, self._stack),
+            access_log=await open_access_log(config.log, metrics, self.tasks, self._stack),
         )
         self._service = Service(config, self._lasting)
         self._stack.push_async_callback(lambda: self._service.close())

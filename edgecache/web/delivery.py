@@ -8,7 +8,6 @@ from contextlib import aclosing
 from aiohttp import web
 
 from edgecache.config import Cors
-from edgecache.core.accesslog import AccessEntry
 from edgecache.core.answer import length_line, render
 from edgecache.core.cors import preflight_fields
 from edgecache.core.errors import BadTarget, EdgecacheError, MethodNotAllowed
@@ -16,6 +15,7 @@ from edgecache.core.model import Result
 from edgecache.core.validators import format_http_date
 from edgecache.metrics import Metrics
 from edgecache.request import Answer, ObjectRequest
+from edgecache.web.accesslog import AccessLog
 from edgecache.web.exchange import Exchange, Written, is_host
 from edgecache.web.own_head import SERVER, OwnHead
 from edgecache.web.peer import INTERNAL
@@ -40,7 +40,7 @@ class Delivery:
         own_head: OwnHead,
         write_timeout: float,
         clock: Callable[[], float],
-        record: Callable[[AccessEntry], None] | None,
+        access_log: AccessLog | None,
     ) -> None:
         self.running = 0  # answers
         self._answer = answer
@@ -49,7 +49,7 @@ class Delivery:
         self._cors = cors
         self._write_timeout = write_timeout
         self._clock = clock
-        self._record = record
+        self._access_log = access_log
         self._own_head = own_head
 
     def exchange(self, request: web.BaseRequest) -> Exchange:
@@ -162,5 +162,5 @@ class Delivery:
             duration,
             exchange.time_to_first_byte or duration,
         )
-        if self._record is not None:
-            self._record(exchange.entry(self._clock()))
+        if self._access_log is not None:
+            self._access_log.record(exchange.entry(self._clock()))

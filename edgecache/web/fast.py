@@ -13,13 +13,15 @@ from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from edgecache.core.accesslog import AccessEntry
+from edgecache.core.accesslog import AccessEntry, Frame
 from edgecache.core.errors import EdgecacheError
+from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Result
 from edgecache.core.plan import plan_answer
 from edgecache.hits import Hits
 from edgecache.metrics import Metrics
 from edgecache.store import Bytes
+from edgecache.web.accesslog import AccessLog
 from edgecache.web.exchange import STATUS_LINES, is_host, on_the_wire
 from edgecache.web.hot import HotObject, HotTable
 from edgecache.web.own_head import OwnHead
@@ -27,12 +29,72 @@ from edgecache.web.routing import Router
 
 Headers = CIMultiDictProxy[str]
 
+# Requests lately answered, as they came: the same bytes mean the same. Bytes of one, and how many.
+LONGEST_REPEAT = 2048
+MOST_REPEATS = 1024
+
 
 class Ready(NamedTuple):
     status: int
     length: int  # of the body
     cache_status: str
     pieces: Sequence[Bytes]  # head and body, as they go onto the wire
+
+
+class Asked:
+    """What a GET asks for, as far as its bytes say."""
+
+    __slots__ = (
+        "_frame",
+        "_logged",
+        "_target",
+        "headers",
+        "is_special",
+        "key",
+        "origin",
+        "route",
+        "validator",
+    )
+
+    def __init__(
+        self, message: RawRequestMessage, key: ObjectKey, route: Route, own_head: OwnHead
+    ) -> None:
+        headers = message.headers
+        self.headers = headers
+        self.key = key
+        self.route = route
+        self._target = message.path
+        self.origin = own_head.relevant(headers.get(hdrs.ORIGIN))
+        self.is_special = is_special(headers)
+        self.validator = validator(headers)
+        self._logged: tuple[object, ...] = ()
+        self._frame = Frame("", "")
+
+    def frame(self, access_log: AccessLog, ready: Ready, client: str) -> Frame:
+        """Of the line that logs this answer to it."""
+        logged = (client, ready.status, ready.length, ready.cache_status)
+        if self._logged != logged:
+            headers = self.headers
+            self._logged = logged
+            self._frame = access_log.frame(
+                AccessEntry(
+                    time=0.0,
+                    client=client,
+                    method="GET",
+                    path=self._target,
+                    status=ready.status,
+                    bytes=ready.length,
+                    range=headers.get(hdrs.RANGE, ""),
+                    duration=0.0,
+                    time_to_first_byte=0.0,
+                    cache_status=ready.cache_status,
+                    result=Result.HIT,
+                    referer=headers.get(hdrs.REFERER, ""),
+                    user_agent=headers.get(hdrs.USER_AGENT, ""),
+                    request_id=headers.get("X-Request-Id", ""),
+                )
+            )
+        return self._frame
 
 
 class FastPath:
@@ -45,7 +107,7 @@ class FastPath:
         hot: HotTable,
         own_head: OwnHead,
         clock: Callable[[], float],
-        record: Callable[[AccessEntry], None] | None,
+        access_log: AccessLog | None,
         is_current: Callable[[], bool] | None = None,
     ) -> None:
         """`is_current`: whether the config is, None: always."""
@@ -55,88 +117,83 @@ class FastPath:
         self._hot = hot
         self._own_head = own_head
         self._clock = clock
-        self._record = record
+        self._access_log = access_log
         self._is_current = is_current
+        self._repeats: dict[bytes, Asked] = {}
+        self.again = self._repeats.get
 
-    def answer(
-        self, message: RawRequestMessage, transport: asyncio.WriteTransport, client: str
-    ) -> bool:
-        """Whether the request is answered, on `transport`, whose buffer has room."""
-        began = time.perf_counter()
-        headers = message.headers
+    def understand(self, message: RawRequestMessage) -> Asked | None:
+        """What it asks for; None: it may not be answered here."""
         if (
             message.method != "GET"
             or message.version != HttpVersion11
             or message.should_close
             or message.upgrade
-            or not is_host(headers.get(hdrs.HOST, ""))
-            or (self._is_current is not None and not self._is_current())
+            or not is_host(message.headers.get(hdrs.HOST, ""))
         ):
-            return False
+            return None
         try:
             key, route = self._router.resolve(message.path)
         except EdgecacheError:
+            return None
+        return Asked(message, key, route, self._own_head)
+
+    def remember(self, data: bytes, asked: Asked) -> None:
+        """`data`, and nothing else, is what the parser made `asked` of: `again` finds it."""
+        if len(data) <= LONGEST_REPEAT:
+            if len(self._repeats) >= MOST_REPEATS:
+                self._repeats.clear()
+            self._repeats[data] = asked
+
+    def answer(self, asked: Asked, transport: asyncio.WriteTransport, client: str) -> bool:
+        """Whether the request is answered, on `transport`, whose buffer has room."""
+        began = time.perf_counter()
+        if self._is_current is not None and not self._is_current():
             return False
         now = self._clock()
-        hot = self._hot.get(key)
-        ready = self._hot_answer(hot, headers, now) if hot is not None else None
-        if ready is None and (ready := self._hit_answer(key, headers)) is None:
+        hot = self._hot.get(asked.key)
+        ready = self._hot_answer(hot, asked, now) if hot is not None else None
+        if ready is None and (ready := self._hit_answer(asked)) is None:
             return False
         duration = time.perf_counter() - began
         # Counted before it is sent: who is killed in between has not given what nobody counted.
-        series = self._metrics.hit_series("GET", ready.status, route.label, Result.HIT)
+        series = self._metrics.hit_series("GET", ready.status, asked.route.label, Result.HIT)
         series.add(duration, duration, ready.length)
         if len(ready.pieces) == 1:
             transport.write(ready.pieces[0])
         else:
             transport.writelines(ready.pieces)
-        if self._record is not None:
-            self._record(
-                AccessEntry(
-                    now,
-                    client,
-                    "GET",
-                    message.path,
-                    ready.status,
-                    ready.length,
-                    headers.get(hdrs.RANGE, ""),
-                    duration,
-                    duration,
-                    ready.cache_status,
-                    Result.HIT,
-                    headers.get(hdrs.REFERER, ""),
-                    headers.get(hdrs.USER_AGENT, ""),
-                    headers.get("X-Request-Id", ""),
-                )
-            )
+        if self._access_log is not None:
+            frame = asked.frame(self._access_log, ready, client)
+            self._access_log.record_hit(frame, now, duration)
         return True
 
-    def _hot_answer(self, hot: HotObject, headers: Headers, now: float) -> Ready | None:
+    def _hot_answer(self, hot: HotObject, asked: Asked, now: float) -> Ready | None:
         """What was rendered before, if that is the answer."""
         status = 200
-        if is_special(headers):
+        if asked.is_special:
             meta = hot.stored.meta
-            same = has_this(headers, meta.etag)
-            status = 304 if same else plan_answer("GET", headers, meta).status
+            same = asked.validator != "" and asked.validator == meta.etag
+            status = 304 if same else plan_answer("GET", asked.headers, meta).status
         if status == 200:
             if hot.body is None:
                 return None
             self._hot.use(hot)
         elif status != 304:
             return None
-        rendered = hot.rendered(status, now, self._own_head.relevant(headers.get(hdrs.ORIGIN)))
+        rendered = hot.rendered(status, now, asked.origin)
         if rendered is None:
             return None
         wire, cache_status = rendered
         length = len(hot.body or b"") if status == 200 else 0
         return Ready(status, length, cache_status, (wire,))
 
-    def _hit_answer(self, key: ObjectKey, headers: Headers) -> Ready | None:
-        known = self._hot.generation(key)
-        hit = self._hits.hit(key, headers)
+    def _hit_answer(self, asked: Asked) -> Ready | None:
+        known = self._hot.generation(asked.key)
+        hit = self._hits.hit(asked.key, asked.headers)
         if hit is None:
             return None
-        own = self._own_head.lines(headers.get(hdrs.ORIGIN))
+        own = self._own_head.lines(asked.headers.get(hdrs.ORIGIN))
         pieces = on_the_wire(f"{STATUS_LINES[hit.status]}{hit.head}{own}\r\n", hit.data)
         if hit.status == 200:
             self._hot.add(hit.stored, known, body=lambda: joined(hit.data))
@@ -156,15 +213,12 @@ def is_special(headers: Headers) -> bool:
     )
 
 
-def has_this(headers: Headers, etag: str) -> bool:
-    """Whether all that is asked is whether it is another one by now (RFC 9110 §13.2.2): as browsers
-    ask, and what needs no parsing."""
-    return (
-        etag != ""
-        and headers.get(hdrs.IF_NONE_MATCH) == etag
-        and hdrs.IF_MATCH not in headers
-        and hdrs.IF_UNMODIFIED_SINCE not in headers
-    )
+def validator(headers: Headers) -> str:
+    """If all that is asked is whether the object is another one by now, the ETag it had (RFC 9110
+    §13.2.2): as browsers ask, and what needs no parsing. Else ""."""
+    if hdrs.IF_MATCH in headers or hdrs.IF_UNMODIFIED_SINCE in headers:
+        return ""
+    return headers.get(hdrs.IF_NONE_MATCH, "")
 
 
 def joined(data: Sequence[Bytes]) -> bytes:

@@ -22,7 +22,7 @@ from edgecache.config_listen import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.descriptors import most_connections
 from edgecache.metrics import Metrics
-from edgecache.web.fast import FastPath
+from edgecache.web.fast import Asked, FastPath
 from edgecache.web.forwarded import Networks, forwarded
 from edgecache.web.peer import PEER, Peer
 
@@ -70,7 +70,16 @@ def bare_answer(status: HTTPStatus, *fields: str) -> bytes:
 class Connection(web.RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_client", "_head_timer", "_is_proxy", "_limits", "_metrics", "_scheme", "_server")
+    __slots__ = (
+        "_client",
+        "_head_timer",
+        "_is_between",
+        "_is_proxy",
+        "_limits",
+        "_metrics",
+        "_scheme",
+        "_server",
+    )
 
     MAX_FIELDS: ClassVar = 128
     COUNTS: ClassVar = True  # as a client's
@@ -93,6 +102,7 @@ class Connection(web.RequestHandler):
         self._client = "-"
         self._scheme = "http"
         self._is_proxy = False
+        self._is_between = True  # the parser is: between two requests
         self._head_timer: asyncio.TimerHandle | None = None
 
     def peer(self, headers: CIMultiDictProxy[str]) -> Peer:
@@ -119,12 +129,21 @@ class Connection(web.RequestHandler):
                 connection.setsockopt(socket.IPPROTO_TCP, UNSENT_OPTION, UNSENT_LIMIT)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_between and self._answer_again(data):
+            return
         before = self._request_count
         waiter, self._waiter = self._waiter, None  # not to be woken for what is answered here
         super().data_received(data)
         self._waiter = waiter
+        # One request without a body and not a byte more. Else the parser is somewhere in one.
+        self._is_between = (
+            self._is_between
+            and self._request_count == before + 1
+            and self._messages[-1][1] is EMPTY_PAYLOAD
+            and data.find(b"\r\n\r\n") == len(data) - 4
+        )
         if waiter is not None and not waiter.done() and self._messages:
-            self._answer_or_wake(waiter)
+            self._answer_or_wake(waiter, data)
         if self._request_count != before:
             self._stop_head_timer()
         elif self._head_timer is None and self._is_idle():
@@ -132,35 +151,57 @@ class Connection(web.RequestHandler):
                 self._limits.header_timeout, self._head_is_late
             )
 
-    def _answer_or_wake(self, waiter: asyncio.Future[None]) -> None:
+    def _answer_again(self, data: bytes) -> bool:
+        """Answers a request whose very bytes the parser has accepted before, between requests as
+        now: it would say the same."""
+        waiter, fast = self._waiter, self._server.fast
+        if waiter is None or waiter.done() or self._messages or fast is None:
+            return False
+        if (asked := fast.again(data)) is None:
+            return False
+        self._request_count += 1  # as aiohttp does for what it parses
+        if self._answer(fast, asked):
+            return True
+        self._request_count -= 1
+        return False
+
+    def _answer_or_wake(self, waiter: asyncio.Future[None], data: bytes) -> None:
         """Answers the request that came, with aiohttp none the wiser, or lets it have it."""
         message, payload = self._messages[0]
-        transport = self.transport
         if (
             len(self._messages) > 1
             or payload is not EMPTY_PAYLOAD
             or not isinstance(message, RawRequestMessage)
-            or transport is None
-            or transport.is_closing()
-            or self._close
-            or self._force_close
-            or self.writing_paused
             or (fast := self._server.fast) is None
-            or not fast.answer(
-                message,
-                transport,
-                self.peer(message.headers).client if self._is_proxy else self._client,
-            )
+            or (asked := fast.understand(message)) is None
+            or not self._answer(fast, asked)
         ):
             waiter.set_result(None)
             return
         self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
+        if self._is_between:
+            fast.remember(data, asked)
+
+    def _answer(self, fast: FastPath, asked: Asked) -> bool:
+        transport = self.transport
+        if (
+            transport is None
+            or transport.is_closing()
+            or self._close
+            or self._force_close
+            or self.writing_paused
+        ):
+            return False
+        client = self.peer(asked.headers).client if self._is_proxy else self._client
+        if not fast.answer(asked, transport, client):
+            return False
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         waiting = transport.get_write_buffer_size()
         if waiting > WRITE_BUFFER:  # and no handler waits for the client
             self._watch(self._request_count, waiting)
+        return True
 
     def _watch(self, request: int, waiting: int) -> None:
         self._loop.call_later(self._limits.write_timeout, self._look_again, request, waiting)

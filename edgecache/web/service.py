@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from edgecache.catalog import Catalog
 from edgecache.config import Config
-from edgecache.core.accesslog import AccessEntry
 from edgecache.core.model import SliceKey
 from edgecache.core.plan import RunSizes
 from edgecache.engine import Engine
@@ -23,6 +22,7 @@ from edgecache.store import SliceStore
 from edgecache.stream import Streams
 from edgecache.tasks import Tasks
 from edgecache.upstream import S3Upstream
+from edgecache.web.accesslog import AccessLog
 from edgecache.web.delivery import Delivery
 from edgecache.web.fast import FastPath
 from edgecache.web.hot import HotTable
@@ -44,7 +44,7 @@ class Lasting:
     metrics: Metrics
     tasks: Tasks
     clock: Callable[[], float]
-    record: Callable[[AccessEntry], None] | None
+    access_log: AccessLog | None
 
 
 class Service:
@@ -64,7 +64,7 @@ class Service:
             own_head=own_head,
             write_timeout=config.listen.write_timeout,
             clock=lasting.clock,
-            record=lasting.record,
+            access_log=lasting.access_log,
         )
         self.hot = HotTable(
             lasting.generations,
@@ -84,7 +84,7 @@ class Service:
             hot=self.hot,
             own_head=own_head,
             clock=lasting.clock,
-            record=lasting.record,
+            access_log=lasting.access_log,
         )
 
     def _engine(self, config: Config, lasting: Lasting) -> Engine:

@@ -90,7 +90,9 @@ class Worker:
         self._stack.push_async_callback(self.tasks.close)
         self._stack.push_async_callback(self._relay.close)
         self._stack.push_async_callback(self._tell_uses)
-        self._record = await open_access_log(self.config.log, self.metrics, self.tasks, self._stack)
+        self._access_log = await open_access_log(
+            self.config.log, self.metrics, self.tasks, self._stack
+        )
         self._use(self.config, number)
         self.tasks.spawn(self._release(), name="release")
         self.tasks.spawn(self._tell(), name="tell-uses")
@@ -132,7 +134,7 @@ class Worker:
             own_head=own_head,
             write_timeout=config.listen.write_timeout,
             clock=self._clock,
-            record=self._record,
+            access_log=self._access_log,
         )
         fast = FastPath(
             Hits(shelf.hit, self.store.opened, clock=self._clock, slice_size=size),
@@ -141,7 +143,7 @@ class Worker:
             hot=self._hot,
             own_head=own_head,
             clock=self._clock,
-            record=self._record,
+            access_log=self._access_log,
             is_current=is_current,
         )
         handler = WorkerDelivery(delivery, self._relay, is_current=is_current)

@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping
 
 import pytest
+from aiohttp.http_parser import RawRequestMessage
 
 from edgecache.core.model import SliceKey
-from edgecache.web.fast import FastPath
+from edgecache.web.fast import Asked, FastPath
 from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Serve, Site
@@ -24,13 +25,19 @@ ETAG = '"fast"'
 def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What the fast path said of each request that it was asked about."""
     said: list[bool] = []
-    ordinary = FastPath.answer
+    understand, answer = FastPath.understand, FastPath.answer
 
-    def spy(self: FastPath, *args: object) -> bool:
-        said.append(ordinary(self, *args))  # type: ignore[arg-type]
+    def spy_understand(self: FastPath, message: RawRequestMessage) -> Asked | None:
+        if (asked := understand(self, message)) is None:
+            said.append(False)
+        return asked
+
+    def spy_answer(self: FastPath, *args: object) -> bool:
+        said.append(answer(self, *args))  # type: ignore[arg-type]
         return said[-1]
 
-    monkeypatch.setattr(FastPath, "answer", spy)
+    monkeypatch.setattr(FastPath, "understand", spy_understand)
+    monkeypatch.setattr(FastPath, "answer", spy_answer)
     return said
 
 
