@@ -17,7 +17,6 @@ from edgecache.core.accesslog import AccessEntry, Frame
 from edgecache.core.errors import EdgecacheError
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Result
-from edgecache.core.plan import plan_answer
 from edgecache.hits import Hits
 from edgecache.metrics import Metrics
 from edgecache.store import Bytes
@@ -170,17 +169,15 @@ class FastPath:
 
     def _hot_answer(self, hot: HotObject, asked: Asked, now: float) -> Ready | None:
         """What was rendered before, if that is the answer."""
-        status = 200
-        if asked.is_special:
-            meta = hot.stored.meta
-            same = asked.validator != "" and asked.validator == meta.etag
-            status = 304 if same else plan_answer("GET", asked.headers, meta).status
-        if status == 200:
+        if not asked.is_special:
             if hot.body is None:
                 return None
             self._hot.use(hot)
-        elif status != 304:
-            return None
+            status = 200
+        elif asked.validator and asked.validator == hot.stored.meta.etag:
+            status = 304
+        else:
+            return None  # it takes a plan, which others make
         rendered = hot.rendered(status, now, asked.origin)
         if rendered is None:
             return None
