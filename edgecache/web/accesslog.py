@@ -20,8 +20,9 @@ from edgecache.tasks import Tasks
 log = logging.getLogger("edgecache.accesslog")
 
 FLUSH_EVERY = 0.25
-# Lines waiting to be written, in characters.
+# What waits to be written at most, and what a pipe takes at once, in bytes.
 LIMIT = 4 * 2**20
+PIECE = select.PIPE_BUF
 
 
 class AccessLog:
@@ -64,9 +65,9 @@ class LineWriter:
         self._path = path
         self._metrics = metrics
         self._lines: list[str] = []  # the next piece
-        self._length = 0  # of it, in characters
+        self._room = 0  # in it
         self._pieces: list[bytes] = []
-        self._waiting = 0
+        self._waiting = 0  # in pieces that are not written yet
         self._fd = -1
         self._is_file = False
 
@@ -82,14 +83,17 @@ class LineWriter:
     def add(self, line: str) -> None:
         """`line` is ASCII."""
         length = len(line) + 1
-        if self._waiting + length > LIMIT:
+        if length > self._room and not self._next_piece():
             self._metrics.access_log_dropped.inc()
             return
-        if self._length + length > select.PIPE_BUF:
-            self._end_piece()
-        self._waiting += length
-        self._length += length
+        self._room -= length
         self._lines.append(line)
+
+    def _next_piece(self) -> bool:
+        """Whether there is room for one more."""
+        self._end_piece()
+        self._room = PIECE if self._waiting + PIECE <= LIMIT else 0
+        return self._room > 0
 
     def _end_piece(self) -> None:
         """Whole lines, as many as one write takes at once: those of other processes do not get into
@@ -99,8 +103,10 @@ class LineWriter:
         """
         if self._lines:
             self._lines.append("")
-            self._pieces.append("\n".join(self._lines).encode("ascii", "replace"))
-            self._lines, self._length = [], 0
+            piece = "\n".join(self._lines).encode("ascii", "replace")
+            self._pieces.append(piece)
+            self._waiting += len(piece)
+            self._lines, self._room = [], 0
 
     async def run(self) -> None:
         while True:

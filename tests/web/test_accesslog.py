@@ -84,15 +84,15 @@ async def test_standard_output(metrics: Metrics, capfd: pytest.CaptureFixture[st
 
 async def test_a_log_that_takes_nothing_costs_lines_only(path: Path, metrics: Metrics) -> None:
     writer = opened(path, metrics)
-    line = "x" * 999
-    for _ in range(LIMIT // 1000 + 5):
+    line = "x" * 1023  # a few of them fill a piece
+    for _ in range(LIMIT // 1024 + 5):
         writer.add(line)
     assert dropped(metrics) == 5
     await writer.flush()
     writer.add(line)  # there is room again
     await writer.close()
     assert dropped(metrics) == 5
-    assert len(content(path)) == (LIMIT // 1000 + 1) * 1000
+    assert len(content(path)) == (LIMIT // 1024 + 1) * 1024
 
 
 async def test_a_full_disk_costs_lines_only(
