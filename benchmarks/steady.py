@@ -10,6 +10,7 @@ import math
 import re
 import select
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def run(port: int, request: Callable[[], bytes], *, rate: float, seconds: float)
             if not goes_on and not busy:
                 break
             while idle and goes_on and due <= now:
-                one = idle.pop()
+                one = idle.popleft()  # in turn: always the last would be one worker's
                 one.ask(request(), due)
                 busy[one.socket] = one
                 if not waited:
@@ -107,9 +108,9 @@ def run(port: int, request: Callable[[], bytes], *, rate: float, seconds: float)
 
 
 @contextmanager
-def connections(port: int) -> Iterator[list[Connection]]:
+def connections(port: int) -> Iterator[deque[Connection]]:
     with ExitStack() as stack:
-        found = [Connection(port) for _ in range(CONNECTIONS)]
+        found = deque(Connection(port) for _ in range(CONNECTIONS))
         for one in found:
             stack.enter_context(one.socket)
         yield found
