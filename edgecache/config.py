@@ -29,8 +29,10 @@ from pydantic_settings import (
 
 from edgecache.config_file import read_file
 from edgecache.config_listen import Admin, Listen
-from edgecache.config_section import Duration, Section, Size, Timeout
+from edgecache.config_section import Duration, Section, Size, SizeOrShare, Timeout
 from edgecache.core.errors import ConfigError
+from edgecache.core.tags import tag_of
+from edgecache.core.units import Share
 
 YEAR = 365 * 86400.0
 
@@ -94,19 +96,51 @@ class Route(Section):
     origin: str = ""
     ttl: Duration | None = None
     browser_ttl: Duration = YEAR
+    pin: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @field_validator("pin")
+    @classmethod
+    def _are_of_the_route(cls, prefixes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        path = str(info.data.get("path", "/"))
+        for prefix in prefixes:
+            if prefix.startswith("/"):
+                raise ValueError(f"keys do not begin with a slash, so nothing is under {prefix!r}")
+            if not f"/{prefix}".startswith(path):
+                raise ValueError(f"{prefix!r} is not under the route's path: begin it {path[1:]!r}")
+        return prefixes
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [tag for tag in tags if not tag_of(tag)]:
+            raise ValueError(f"{wrong[0]!r:.80} is no tag: up to 256 visible ASCII characters")
+        return tuple(map(tag_of, tags))
 
 
 class Cache(Section):
     dir: Path = Path("cache")
-    size: Size = Field(default=10 * 2**30, gt=0)
+    size: SizeOrShare = 10 * 2**30
+    min_free: SizeOrShare = Share(0.01)
+    policy: Literal["lfuda", "lru"] = "lfuda"
+    admit: Literal["always", "wear"] = "always"
+    max_object: Annotated[Size, Field(gt=0)] | None = None
     slice_size: Size = Field(default=2**20, ge=64 * 2**10, le=16 * 2**20, validate_default=True)
     hot_size: Size = 32 * 2**20
     hot_object: Size = Field(default=64 * 2**10, le=2**20)
 
+    @field_validator("size")
+    @classmethod
+    def _is_something(cls, size: int | Share) -> int | Share:
+        if not size:
+            raise ValueError("nothing would ever be stored")
+        return size
+
     @field_validator("slice_size")
     @classmethod
     def _fits(cls, slice_size: int, info: ValidationInfo) -> int:
-        if slice_size > info.data.get("size", slice_size):
+        size = info.data.get("size", slice_size)
+        if not isinstance(size, Share) and slice_size > size:
             raise ValueError("more than cache.size: nothing would ever be stored")
         return slice_size
 

@@ -11,7 +11,7 @@ FIXED = {
     # Of TLS only the files' content is read again.
     "listen": tuple(name for name in Listen.model_fields if name != "tls"),
     "admin": ("host", "port"),
-    "cache": ("dir", "size", "slice_size"),
+    "cache": ("dir", "size", "min_free", "policy", "slice_size"),
     "log": ("level", "access", "access_file"),
 }
 

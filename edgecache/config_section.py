@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from edgecache.core.units import parse_duration, parse_size
+from edgecache.core.units import Share, parse_duration, parse_size, parse_size_or_share
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+SizeOrShare = Annotated[int | Share, PlainValidator(parse_size_or_share), Field(ge=0)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
 Timeout = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -66,7 +66,13 @@ class Engine:
             looked = replace(looked, collapsed=True)  # the fills of others bring all of it
             self._metrics.collapsed.inc()
         age = stored.age(self._catalog.clock())
-        status, result = judge(looked, absent, needed, ttl=int(stored.lifetime - age))
+        status, result = judge(
+            looked,
+            absent,
+            needed,
+            ttl=int(stored.lifetime - age),
+            admitted=self._streams.admits(stored),
+        )
         fields = answer_fields(stored, plan, boundary)
         cache_status = format_cache_status(status)
         fields += [("Age", str(int(age))), ("Cache-Status", cache_status)]
@@ -89,7 +95,9 @@ class Engine:
         )
 
 
-def judge(looked: Looked, absent: int, needed: int, *, ttl: int) -> tuple[CacheStatus, Result]:
+def judge(
+    looked: Looked, absent: int, needed: int, *, ttl: int, admitted: bool
+) -> tuple[CacheStatus, Result]:
     """How the request was answered (RFC 9211), true also for mixed answers."""
     if looked.forward is None and not absent:
         return CacheStatus(hit=True, ttl=ttl), Result.HIT
@@ -103,7 +111,7 @@ def judge(looked: Looked, absent: int, needed: int, *, ttl: int) -> tuple[CacheS
     status = CacheStatus(
         forward=forward,
         forward_status=looked.forward_status,
-        stored=bool(absent) or looked.forward_status != 304,
+        stored=admitted and (bool(absent) or looked.forward_status != 304),
         collapsed=looked.collapsed,
         ttl=ttl,
         detail=f"{needed - absent}/{needed} slices" if mixed else "",

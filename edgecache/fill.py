@@ -48,7 +48,7 @@ Sink = Callable[[SliceKey, ObjectMeta, bytearray], Awaitable[bool]]
 class SliceBuffer:
     """The bytes of one slice as they come in. Lives while the fill or a reader holds it."""
 
-    __slots__ = ("_arrived", "_data", "_error", "_filled", "length")
+    __slots__ = ("_arrived", "_data", "_error", "_filled", "_stored", "length")
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -56,6 +56,7 @@ class SliceBuffer:
         self._data = bytearray()
         self._error: EdgecacheError | None = None
         self._arrived: asyncio.Future[None] | None = None
+        self._stored: bool | None = None  # None: that is not decided yet
 
     def feed(self, data: memoryview) -> memoryview:
         """Takes what belongs to this slice; what is left belongs to the next."""
@@ -80,6 +81,23 @@ class SliceBuffer:
             self._error = error
             self._wake()
 
+    def settle(self, *, stored: bool) -> None:
+        self._stored = stored
+        self._wake()
+
+    async def stored(self) -> bool:
+        """Whether the store took it, once it was given it: not before it is complete."""
+        while self._stored is None:
+            await self._next()
+        return self._stored
+
+    async def _next(self) -> None:
+        """Until something is new."""
+        if self._arrived is None:
+            self._arrived = asyncio.get_running_loop().create_future()
+        # shield: one reader's cancellation must not end the wait of the others.
+        await asyncio.shield(self._arrived)
+
     def _wake(self) -> None:
         if self._arrived is not None:
             self._arrived.set_result(None)
@@ -93,10 +111,7 @@ class SliceBuffer:
         while self._filled <= start:
             if self._error is not None:
                 raise self._error
-            if self._arrived is None:
-                self._arrived = asyncio.get_running_loop().create_future()
-            # shield: one reader's cancellation must not end the wait of the others.
-            await asyncio.shield(self._arrived)
+            await self._next()
         return memoryview(self._data)[start : min(self._filled, stop, start + PIECE)]
 
 
@@ -124,6 +139,10 @@ class Fill:
     def __repr__(self) -> str:
         run = f"{self.numbers.start}-{self.numbers.stop - 1}"
         return f"<Fill {self.meta.key.key} {run} {self.status} readers={len(self._demands)}>"
+
+    @property
+    def readers(self) -> int:
+        return len(self._demands)
 
     def covers(self, number: int) -> bool:
         return number in self._buffers
@@ -235,9 +254,12 @@ class Fill:
     ) -> None:
         """What the store did not take is kept until the foremost reader has passed it."""
         stored = False
-        if self.keeps:
+        try:
             async with disk:
-                stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
+                if self.keeps:  # it may have been disowned while it waited
+                    stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
+        finally:
+            buffer.settle(stored=stored)
         if stored or number < self._front:
             self._buffers.pop(number, None)
         else:
@@ -293,11 +315,18 @@ class FillTable:
                 return fill
         return None
 
-    def disown(self, version: str | None = None) -> None:
-        """The fills of a version, or all: what they bring is their readers', and nobody else's."""
-        for known in list(self._fills) if version is None else [version]:
-            for fill in self._fills.pop(known, ()):
-                fill.keeps = False
+    def of(self, version: str) -> list[Fill]:
+        """Those of a version."""
+        return list(self._fills.get(version, ()))
+
+    def disown(self, version: str) -> None:
+        """The fills of a version: what they bring is their readers', and nobody else's."""
+        for fill in self._fills.pop(version, ()):
+            fill.keeps = False
+
+    def disown_if(self, is_meant: Callable[[ObjectMeta], bool]) -> None:
+        for version in [one for one, (fill, *_) in self._fills.items() if is_meant(fill.meta)]:
+            self.disown(version)
 
     def start(self, fill: Fill, ask: Ask, sink: Sink) -> Fill:
         self._fills.setdefault(fill.version, []).append(fill)

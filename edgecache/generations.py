@@ -23,6 +23,8 @@ class Generations:
         self.cells = memoryview(bytearray(MEMORY) if memory is None else memory).cast("Q")
         self._unsettled: dict[int, dict[ObjectKey, int]] = {}
         self._changes = 0
+        self._everything = False  # has changed, and the disk does not say so yet
+        self._held = False
 
     @staticmethod
     def slot(key: ObjectKey) -> int:
@@ -35,9 +37,11 @@ class Generations:
         slot = self.slot(key)
         self._changes += 1
         change = self._changes
-        self._unsettled.setdefault(slot, {})[key] = change
         generation = self.cells[slot]
         self.cells[slot] = generation + (2 if generation % 2 else 1)
+        if self._held:
+            return lambda: None
+        self._unsettled.setdefault(slot, {})[key] = change
         return lambda: self._settle(slot, key, change)
 
     def _settle(self, slot: int, key: ObjectKey, change: int) -> None:
@@ -47,14 +51,27 @@ class Generations:
         del waiting[key]
         if not waiting:
             del self._unsettled[slot]
-            self.cells[slot] += 1
+            if not self._everything:
+                self.cells[slot] += 1
 
     def begin_all(self) -> None:
         """As `begin`, for every object; `renew` settles it."""
+        self._everything = True
         for slot, generation in enumerate(self.cells):
             self.cells[slot] = generation + (2 if generation % 2 else 1)
 
+    def hold(self) -> None:
+        """As `begin_all`; and changes to come need not be settled, which none is until `renew`."""
+        self._held = True
+        self._unsettled.clear()
+        self.begin_all()
+
+    def release(self) -> None:
+        """Changes to come are to be settled again; `renew` ends the rest."""
+        self._held = False
+
     def renew(self) -> None:
         """Nothing that anybody remembers holds; the disk does, but for changes under way."""
+        self._everything = False
         for slot, generation in enumerate(self.cells):
             self.cells[slot] = generation + 2 - generation % 2 + (slot in self._unsettled)

@@ -23,8 +23,11 @@ class Hits:
         *,
         clock: Callable[[], float],
         slice_size: int,
+        on_hit: Callable[[ObjectKey, int], None] = lambda _key, _length: None,
     ) -> None:
-        """`find` gives a fresh stored response, `opened` an open slice, if they are there."""
+        """`find` gives a fresh stored response, `opened` an open slice, if they are there; `on_hit`
+        is told how many body bytes were given."""
+        self._on_hit = on_hit
         self._find = find
         self._opened = opened
         self._clock = clock
@@ -44,6 +47,9 @@ class Hits:
             return None
         if data is None:
             return None
+        if data:
+            span = plan.spans[0]
+            self._on_hit(key, span.stop - span.start)
         head, status = hit_head(stored, plan, age=stored.age(self._clock()))
         return Hit(plan.status, head, status, data, stored)
 

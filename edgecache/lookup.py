@@ -79,7 +79,8 @@ class Lookup:
         opening: asyncio.Future[Looked] = asyncio.get_running_loop().create_future()
         opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._openings[request.key] = opening
-        task = self._tasks.spawn(self._run(request, stale, opening), name="open")
+        purges = self._catalog.purges.count  # now: by its first step there may be one more
+        task = self._tasks.spawn(self._run(request, stale, purges, opening), name="open")
         # A callback: a task that is cancelled before its first step runs nothing of its own.
         task.add_done_callback(lambda _: self._ended(request.key, opening))
         return opening
@@ -88,10 +89,11 @@ class Lookup:
         self,
         request: ObjectRequest,
         stale: StoredResponse | None,
+        purges: int,
         opening: asyncio.Future[Looked],
     ) -> None:
         try:
-            opening.set_result(await self._ask(request, stale))
+            opening.set_result(await self._ask(request, stale, purges))
         except EdgecacheError as error:
             opening.set_exception(error)
 
@@ -100,17 +102,24 @@ class Lookup:
         if not opening.done():
             opening.set_exception(UpstreamError("the request to the origin was stopped"))
 
-    async def _ask(self, request: ObjectRequest, stale: StoredResponse | None) -> Looked:
-        purges = self._catalog.purges
+    async def _ask(
+        self, request: ObjectRequest, stale: StoredResponse | None, purges: int
+    ) -> Looked:
         try:
             found, body = await self._contact(request, stale)
         except EdgecacheError as error:
             error.stale = stale is not None
             if isinstance(error, NotFound):
-                self._catalog.missing(request.key, self._negative_ttl if error.storable else 0)
+                purged = self._catalog.purges.concern(request.key, purges)
+                remembered = error.storable and not purged
+                self._catalog.missing(request.key, self._negative_ttl if remembered else 0)
             raise
         try:
-            if purges != self._catalog.purges:  # it may be the very bytes that were to go
+            tags = set(request.route.tags)
+            for meta in (stale and stale.meta, found.meta if isinstance(found, Found) else None):
+                tags.update(meta.tags if meta else ())
+            if self._catalog.purges.concern(request.key, purges, tags):
+                # It may be the very bytes that were to go.
                 raise VersionChanged("it was purged while it was asked for")
             return self._take(request, stale, found, body)
         except BaseException:
@@ -127,17 +136,17 @@ class Lookup:
         """What the answer means for what is known; its body is closed, or somebody's from here."""
         has_validator = isinstance(found, NotModified) or bool(found.meta.etag)
         status = 304 if isinstance(found, NotModified) else found.status
-        if not_storable(status, found.fields, has_validator=has_validator):
+        if why := not_storable(status, found.fields, has_validator=has_validator):
             self._streams.discard(found, body)
-            self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME)
+            self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME, why)
             return Looked(stored=None, forward=Forward.BYPASS)
         if isinstance(found, NotModified):
             body.close()
             if stale is None:  # cannot be: only a request about a stale response is conditional
                 raise UpstreamError("the origin answered 304 to a plain request")
-            stored = self._catalog.put(freshened(stale.meta, found), request.route)
+            stored = self._catalog.put(freshened(stale.meta, found), request.route, stale)
             return Looked(stored=stored, forward=Forward.STALE, forward_status=304)
-        stored = self._catalog.put(found.meta, request.route)
+        stored = self._catalog.put(found.meta, request.route, stale)
         self._streams.adopt(stored, found, body)
         forward = Forward.STALE if stale else Forward.URI_MISS
         return Looked(stored=stored, forward=forward, forward_status=found.status)
@@ -150,11 +159,11 @@ class Lookup:
             range_ = opening_range(
                 request.method, request.headers, request.key.key, self._streams.sizes
             )
-            return await self.get(request.key, request.route, range_, Reason.DEMAND)
+            return await self.get(request.key, request.route, range_, request.reason)
         plan = plan_answer(request.method, request.headers, stale.meta)
         spans = plan.spans if request.method == "GET" else ()
         gap = self._streams.first_gap(stale, spans)
-        reason = Reason.DEMAND if gap else Reason.REVALIDATE
+        reason = request.reason if gap else Reason.REVALIDATE
         return await self.get(
             request.key, request.route, gap or PROBE, reason, stale.meta.origin_etag
         )

@@ -77,15 +77,26 @@ class Metrics:
     def _describe_cache(self, families: Families) -> None:
         self.evictions = families.counters("cache_evictions", "Slices removed", ("reason",))
         self.evicted_bytes = families.counters("cache_evicted_bytes", "Bytes removed", ("reason",))
+        self.store_trouble = self._gauge(
+            "store_trouble", "1 while the disk fails: /readyz says how"
+        )
+        self.indexes_lost = families.counter(
+            "indexes_lost", "Indexes that could not be read, or went with their folder"
+        )
         self.integrity_failures = families.counter(
             "integrity_failures", "Slices that did not match their checksum or identity"
         )
         self.cache_size = self._gauge("cache_size_bytes", "Bytes on disk, index included")
         self.cache_limit = self._gauge("cache_limit_bytes", "cache.size")
+        self.cache_pressure = self._gauge(
+            "cache_pressure_bytes", "Bytes of the limit that cache.min_free takes away"
+        )
         self.cache_slices = self._gauge("cache_slices", "Slices on disk")
         self.disk_free = self._gauge(
             "disk_free_bytes", "Free space of the file system of cache.dir"
         )
+        self.purges = families.counters("purges", "Purges asked for", ("kind", "mode", "end"))
+        self._purged = families.counters("purged_objects", "Objects purged", ("mode",))
         self.access_log_dropped = families.counter(
             "access_log_dropped_lines", "Lines that the log could not take in time"
         )
@@ -105,6 +116,8 @@ class Metrics:
         for end in FillStatus:
             if end is not FillStatus.FILLING:
                 self.fills.labels(end)
+        for mode in ("hard", "soft"):
+            self._purged.labels(mode)
         for reason in Removal:
             self.evictions.labels(reason)
             self.evicted_bytes.labels(reason)
@@ -123,6 +136,9 @@ class Metrics:
         self.evicted_bytes.labels(reason).inc(count)
         if reason is Removal.CORRUPT:
             self.integrity_failures.inc()
+
+    def purged(self, count: int, *, soft: bool) -> None:
+        self._purged.labels("soft" if soft else "hard").inc(count)
 
     def collect(self) -> Iterator[Metric]:
         """What is on the boards: the families, and what follows from them."""

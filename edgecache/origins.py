@@ -3,12 +3,14 @@
 import time
 from collections.abc import Mapping
 
+from edgecache.core.accounts import Accounts
 from edgecache.core.errors import ClientError, EdgecacheError, VersionChanged
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Reason
 from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
+from edgecache.traffic import Traffic
 from edgecache.upstream import Body, Upstream
 
 # So many failures in a row, with no success between, and the origin is taken for dead.
@@ -16,9 +18,12 @@ DEAD_AFTER = 5
 
 
 class CountedBody:
-    """A body that tells the metrics what it costs."""
+    """A body that tells what it costs."""
 
-    def __init__(self, body: Body, origins: "Origins", route: Route, reason: Reason) -> None:
+    def __init__(
+        self, key: ObjectKey, body: Body, origins: "Origins", route: Route, reason: Reason
+    ) -> None:
+        self._key = key
         self._body = body
         self._origins = origins
         self._metrics = metrics = origins.metrics
@@ -31,6 +36,7 @@ class CountedBody:
     async def read(self) -> bytes:
         data = await self._body.read()
         self._metrics.bought(self._route.label, self._reason, len(data))
+        self._origins.accounts.bought(self._key, len(data))
         return data
 
     def close(self) -> None:
@@ -38,14 +44,22 @@ class CountedBody:
             self._open = False
             self._metrics.origin_in_flight.dec()
             self._origins.reading -= 1
+            self._origins.traffic.end(self._reason)
         self._body.close()
 
 
 class Origins:
-    def __init__(self, upstreams: Mapping[str, Upstream], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        metrics: Metrics,
+        accounts: Accounts | None = None,
+    ) -> None:
         self._upstreams = upstreams
+        self.accounts = Accounts() if accounts is None else accounts
         self.metrics = self._metrics = metrics
         self.reading = 0  # answers that are being read
+        self.traffic = Traffic()
         self._failures = dict.fromkeys(upstreams, 0)
         self.names = tuple(upstreams)
 
@@ -62,11 +76,14 @@ class Origins:
         """As `Upstream.get`, counted under `route` and `reason`."""
         began = time.monotonic()
         code_class = "error"
+        answered = False
+        self.traffic.begin(reason)
         try:
             found, body = await self._upstreams[key.origin].get(
                 key, range_, if_match=if_match, if_none_match=if_none_match
             )
             code_class = "2xx" if isinstance(found, Found) else "3xx"
+            answered = True
         except EdgecacheError as error:
             if error.forward_status:
                 code_class = f"{error.forward_status // 100}xx"
@@ -74,10 +91,12 @@ class Origins:
             self._note(key.origin, failed=not isinstance(error, ClientError | VersionChanged))
             raise
         finally:
+            if not answered:
+                self.traffic.end(reason)
             self._metrics.origin_requests.labels("get", code_class).inc()
             self._metrics.origin_first_byte.labels("get").observe(time.monotonic() - began)
         self._note(key.origin, failed=False)
-        return found, CountedBody(body, self, route, reason)
+        return found, CountedBody(key, body, self, route, reason)
 
     def _note(self, origin: str, *, failed: bool) -> None:
         self._failures[origin] = self._failures[origin] + 1 if failed else 0

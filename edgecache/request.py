@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgecache.core.index import Route, StoredResponse
-from edgecache.core.model import ObjectKey, Result, Source
+from edgecache.core.model import ObjectKey, Reason, Result, Source
 from edgecache.store import Bytes
 
 # No source: another process has counted these bytes.
@@ -14,12 +14,14 @@ Piece = tuple[Source | None, Bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRequest:
-    """A GET or HEAD of one object. `headers` is a case-insensitive mapping."""
+    """A GET or HEAD of one object. `headers` is a case-insensitive mapping, `reason` why bytes are
+    bought for it."""
 
     method: str
     key: ObjectKey
     route: Route
     headers: Mapping[str, str]
+    reason: Reason = Reason.DEMAND
 
 
 class Hit(NamedTuple):

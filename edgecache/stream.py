@@ -91,6 +91,10 @@ class Streams:
         absent = sum(not self._store.has(SliceKey(stored.version, n)) for n in looked_at)
         return absent, min(sum(map(len, numbers)), MOST_LOOKED_AT)
 
+    def admits(self, stored: StoredResponse) -> bool:
+        """Whether its slices may be stored at all."""
+        return not self._store.admission.is_too_large(stored.meta)
+
     def first_gap(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> IntRange | None:
         """What to ask the origin for first, None if nothing is missing."""
         for span in spans:
@@ -147,6 +151,27 @@ class Streams:
                     yield Source.FILL, view
                     start += len(view)
 
+    async def keep(
+        self, stored: StoredResponse, route: Route, numbers: range, reason: Reason
+    ) -> bool:
+        """Has slices stored that nobody reads now; False: the store does not take them.
+
+        :raises VersionChanged, UpstreamError: as `pieces` does.
+        """
+        window = len(numbers) * self.sizes.slice_size
+        last: SliceBuffer | None = None
+        with closing(Reading(numbers.stop, window, self.sizes)) as reading:
+            for number in numbers:
+                reading.advance(number)
+                if self._store.has(SliceKey(stored.version, number)):
+                    continue
+                buffer = await self._buffer(stored, route, reading, number, reason)
+                await buffer.wait(buffer.length - 1, buffer.length)
+                if last is not None and not await last.stored():
+                    return False
+                last = buffer
+            return last is None or await last.stored()
+
     async def _opened(self, stored: StoredResponse, number: int) -> OpenSlice | None:
         key = SliceKey(stored.version, number)
         opened = self._store.opened(key)
@@ -155,7 +180,12 @@ class Streams:
         return opened
 
     async def _buffer(
-        self, stored: StoredResponse, route: Route, reading: Reading, number: int
+        self,
+        stored: StoredResponse,
+        route: Route,
+        reading: Reading,
+        number: int,
+        reason: Reason = Reason.DEMAND,
     ) -> SliceBuffer:
         """The slice from a fill that has it at hand, or soon, else from one of the reader's own."""
         while (fill := self._fill_with(stored, reading, number)) is not None:
@@ -163,7 +193,8 @@ class Streams:
             if fill.is_near(number) or await _begins(buffer):
                 return buffer
             fill.leave(number)
-        fill = self._fetch(stored, route, self._run(stored, number, reading.stop, reading.window()))
+        numbers = self._run(stored, number, reading.stop, reading.window())
+        fill = self._fetch(stored, route, numbers, reason)
         return reading.attach(fill).take(number)
 
     def _fill_with(self, stored: StoredResponse, reading: Reading, number: int) -> Fill | None:
@@ -172,7 +203,7 @@ class Streams:
             return reading.fill
         return self._fills.find(stored.version, number)
 
-    def _fetch(self, stored: StoredResponse, route: Route, numbers: range) -> Fill:
+    def _fetch(self, stored: StoredResponse, route: Route, numbers: range, reason: Reason) -> Fill:
         async def ask() -> tuple[Body, range]:
             span = self._bytes_of(stored, fill.numbers)
             try:
@@ -180,13 +211,13 @@ class Streams:
                     stored.meta.key,
                     IntRange(span.start, span.stop - 1),
                     route=route,
-                    reason=Reason.DEMAND,
+                    reason=reason,
                     if_match=stored.meta.origin_etag,
                 )
             except (VersionChanged, NotFound, RangeNotSatisfiable) as error:
                 self._catalog.replaced(stored)
                 raise VersionChanged("the object was replaced while it was read") from error
-            if not isinstance(found, Found) or found.meta.version != stored.version:
+            if not isinstance(found, Found) or not found.meta.names_same(stored.meta):
                 body.close()
                 self._catalog.replaced(stored)
                 raise VersionChanged("the object was replaced while it was read")

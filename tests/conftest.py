@@ -24,6 +24,13 @@ def require(program: str) -> str:
     return path
 
 
+@pytest.fixture
+def asked_for(request: pytest.FixtureRequest) -> None:
+    """For what takes minutes, and shows more of what a quick test shows: pytest -m slow."""
+    if "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("takes minutes: -m slow runs it")
+
+
 class FakeClock:
     """Seconds since the epoch that pass only when told to."""
 

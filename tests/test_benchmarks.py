@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import steady
+from benchmarks import policy, steady
 from benchmarks.origin import Origin
 
 ROOT = Path(__file__).parent.parent
 
 
-NAMES = ["hits", "latency", "misses", "memory", "disk", "start", "profiles", "origin"]
+NAMES = ["hits", "latency", "misses", "memory", "disk", "start", "profiles", "origin", "policy"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,3 +73,19 @@ def test_an_answer_that_is_not_wanted_ends_the_run() -> None:
     request = b"GET /nothing HTTP/1.1\r\nHost: bench\r\n\r\n"
     with answering(0.0) as port, pytest.raises(SystemExit, match="404"):
         steady.run(port, lambda: request, rate=100, seconds=0.1)
+
+
+@pytest.mark.slow
+def test_the_policies_are_as_good_as_their_reference() -> None:
+    """On a small trace of media: bytes within 1.5 % of it or better, LRU to the digit, and never
+    better than what knows the future."""
+    found = list(policy.measure(policy.MEDIA_MINI))
+    compared = [one for one in found if one.reference]
+    assert len(compared) == 5
+    for one in compared:
+        assert one.reference
+        assert one.lfuda.of_bytes <= 1.015 * one.reference.of_bytes
+        assert one.lfuda.of_requests <= 1.015 * one.reference.of_requests
+    assert [round(one.lru.of_bytes, 4) for one in found[:4]] == [1.084, 0.8726, 0.4623, 0.3715]
+    for one in found:
+        assert one.belady.of_bytes < one.lfuda.of_bytes < 1.001 * one.lru.of_bytes

@@ -9,6 +9,7 @@ import pytest
 from edgecache.catalog import Catalog
 from edgecache.config import Costs
 from edgecache.core.index import Route
+from edgecache.core.marks import Kind, Mark, Target
 from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
@@ -41,10 +42,10 @@ class SlowStore(MemoryStore):
         await self.gate.wait()
         return await super().remove_meta(key)
 
-    async def clear(self) -> bool:
+    async def save_mark(self, mark: Mark) -> bool:
         self.removing += 1
         await self.gate.wait()
-        return await super().clear()
+        return await super().save_mark(mark)
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["key", "all"])
@@ -67,7 +68,10 @@ async def test_a_row_that_is_read_during_a_purge_is_not_believed(
     )
 
     async def purge() -> None:
-        await (catalog.purge_all() if everything else catalog.purge(meta.key))
+        if everything:
+            await catalog.mark(Target(Kind.ALL), soft=False)
+        else:
+            await catalog.purge(meta.key)
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         if first == "purge":

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from edgecache import config, config_listen
 from edgecache.core.errors import ConfigError
@@ -163,12 +163,20 @@ def test_off_needs_no_quotes(tmp_path: Path, word: str) -> None:
         ("listen: {drain_timeout: soon}", "listen.drain_timeout: 'soon': not a time: write it like 90s, 10m, 1h, 7d or 500ms"),  # noqa: E501
         ("listen: {header_timeout: 0}", "listen.header_timeout: 0: Input should be greater than 0"),
         ("fetch: {connect_timeout: .inf}", "fetch.connect_timeout: inf: Input should be a finite number"),  # noqa: E501
-        ("cache: {size: 50 gigs}", "cache.size: '50 gigs': not a size: write it like 50GiB, 512MiB or 100000"),  # noqa: E501
-        ("cache: {size: yes}", "cache.size: True: not a size: write it like 50GiB, 512MiB or 100000"),  # noqa: E501
+        ("cache: {size: 50 gigs}", "cache.size: '50 gigs': not a size: write it like 50GiB, 512MiB, 100000 or 80%"),  # noqa: E501
+        ("cache: {size: yes}", "cache.size: True: not a size: write it like 50GiB, 512MiB, 100000 or 80%"),  # noqa: E501
         ("cache: {size: 50}", "cache.slice_size: 1048576: more than cache.size: nothing would ever be stored"),  # noqa: E501
         ("cache: {slice_size: 1KiB}", "cache.slice_size: 1024: Input should be greater than or equal to 65536"),  # noqa: E501
         ("fetch: {max_run: 64KiB}", "fetch.max_run: '64KiB': less than fetch.first_run or fetch.image_run"),  # noqa: E501
         ("cache: {sise: 1GiB}", f"cache.sise: {NO_SETTING}"),
+        ("cache: {size: 0%}", "cache.size: '0%': nothing would ever be stored"),
+        ("cache: {size: 101%}", "cache.size: '101%': more than all of it: at most 100%"),
+        ("cache: {min_free: -1}", "cache.min_free: -1: Input should be greater than or equal to 0"),
+        ("cache: {policy: fifo}", "cache.policy: 'fifo': Input should be 'lfuda' or 'lru'"),
+        ("cache: {admit: never}", "cache.admit: 'never': Input should be 'always' or 'wear'"),
+        ("cache: {max_object: 0}", "cache.max_object: 0: Input should be greater than 0"),
+        ("routes: [{pin: [/a]}]", "routes[0].pin: keys do not begin with a slash, so nothing is under '/a'"),  # noqa: E501
+        ("routes: [{path: /a/, pin: [b/]}]", "routes[0].pin: 'b/' is not under the route's path: begin it 'a/'"),  # noqa: E501
         ("cahce: {size: 1GiB}", f"cahce: {NO_SETTING}"),
         ("_env_file: other.env", f"_env_file: {NO_SETTING}"),
         ("on: {}", f"True: {NO_SETTING}"),
@@ -255,7 +263,7 @@ def test_of_the_runpod_variables_the_missing_ones_are_named(
         f"RUNPOD_S3_BUCKET_NAME: {rule}",
         f"RUNPOD_S3_ACCESS_KEY: {rule}",
         f"RUNPOD_S3_SECRET_KEY: {rule}",
-        "cache.size: 'big': not a size: write it like 50GiB, 512MiB or 100000",
+        "cache.size: 'big': not a size: write it like 50GiB, 512MiB, 100000 or 80%",
     ]
 
 
@@ -265,7 +273,10 @@ def test_of_the_runpod_variables_the_missing_ones_are_named(
         ("EDGECACHE_CACHE_SIZE", f"EDGECACHE_CACHE_SIZE: {NO_SETTING}"),
         ("EDGECACHE_PORT", f"EDGECACHE_PORT: {NO_SETTING}"),
         ("EDGECACHE_CACHE__SIZ", f"cache.siz: {NO_SETTING}"),
-        ("EDGECACHE_CACHE__SIZE__X", "cache.size: Input should be a valid integer"),
+        (
+            "EDGECACHE_CACHE__SIZE__X",
+            "cache.size: not a size: write it like 50GiB, 512MiB, 100000 or 80%",
+        ),
         ("EDGECACHE_ACCESS__PUBLIC", 'access.public: not a list: write it like ["a", "b"]'),
         ("EDGECACHE_ROUTES", 'routes: not a list: write it like ["a", "b"]'),
         ("EDGECACHE_LOG", "log: expected settings of its own below it"),
@@ -346,3 +357,9 @@ def test_no_repr_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     setenv(monkeypatch, RUNPOD | {"EDGECACHE_ADMIN__TOKEN": "hunter2"})
     loaded = config.load()
     assert "hunter2" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+
+
+@pytest.mark.parametrize("tag", ["", "a,b", "x" * 257, "ä"])
+def test_what_is_no_tag_is_told(tag: str) -> None:
+    with pytest.raises(ValidationError, match="is no tag"):
+        config.Route(tags=(tag,))

@@ -8,8 +8,9 @@ import pytest
 from edgecache import fill as fill_module
 from edgecache.core.errors import UpstreamError, VersionChanged
 from edgecache.core.model import FillStatus
-from edgecache.fill import Source
+from edgecache.fill import Fill, Source
 from tests.filling import DATA, LENGTH, META, SIZE, Bench, Body, bytes_of, idle, read
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -45,6 +46,41 @@ async def test_one_slice_at_a_time_is_on_its_way_to_a_slow_disk(bench: Bench) ->
         bench.disk.set()
         await bench.ended(FillStatus.DONE)
     assert len(bench.stored) == 10
+
+
+async def test_what_waits_for_the_disk_while_it_is_purged_is_not_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.table, "_disk", asyncio.Semaphore(1))
+    bench.disk.clear()
+    first = bench.start(Body(piece=SIZE), range(1))
+    await until(lambda: bench.storing == 1)
+    second = Fill(META, range(1, 2), SIZE)
+    buffer = second.take(1)
+    buffer.feed(memoryview(bytes_of(1)))
+    storing = bench.tasks.spawn(
+        second._store(1, buffer, bench.sink, bench.table._disk), name="store"
+    )
+    await idle()
+    second.keeps = False  # as `disown` says
+    bench.disk.set()
+    await storing
+    with first.reader(1):
+        await bench.ended(FillStatus.DONE)
+    assert list(bench.stored) == [0]
+
+
+async def test_fills_are_disowned_by_what_they_bring(bench: Bench) -> None:
+    body = Body(given=0)
+    fill = bench.start(body, range(10))
+    kept = []
+    for is_meant in (lambda meta: meta.key.key == "another", lambda meta: meta is META):
+        bench.table.disown_if(is_meant)
+        kept.append(fill.keeps)
+    assert kept == [True, False]
+    assert bench.table.find(META.version, 0) is None
+    body.fail(UpstreamError("no"))
+    await bench.ended(FillStatus.FAILED)
 
 
 async def test_a_disk_that_hangs_is_done_without(

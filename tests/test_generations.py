@@ -51,6 +51,19 @@ def test_objects_of_one_slot_wait_for_each_other() -> None:
     assert generations.cells[slot] % 2 == 0
 
 
+def test_no_change_settles_a_purge_of_everything() -> None:
+    generations = Generations()
+    settle = generations.begin(ONE)
+    generations.begin_all()
+    settle()
+    generations.begin(TWO)()
+    assert (of(generations, ONE) % 2, of(generations, TWO) % 2) == (1, 1)
+    generations.renew()
+    assert (of(generations, ONE) % 2, of(generations, TWO) % 2) == (0, 0)
+    generations.begin(ONE)()
+    assert of(generations, ONE) % 2 == 0
+
+
 @given(st.lists(st.sampled_from(["begin one", "begin two", "settle", "renew"]), max_size=30))
 def test_a_change_never_brings_an_old_number_back(steps: list[str]) -> None:
     generations = Generations()
@@ -96,3 +109,21 @@ def test_other_processes_see_it() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert of(generations, ONE) == 1
+
+
+def test_held_nobody_goes_by_the_disk_whatever_settles() -> None:
+    """Changes without end are not remembered one by one."""
+    generations = Generations()
+    early = generations.begin(ONE)
+    generations.hold()
+    during = generations.begin(TWO)
+    for settle in (early, during):
+        settle()
+    assert [of(generations, key) % 2 for key in (ONE, TWO)] == [1, 1]
+    assert not generations._unsettled
+    generations.release()
+    late = generations.begin(TWO)
+    generations.renew()
+    assert [of(generations, key) % 2 for key in (ONE, TWO)] == [0, 1]
+    late()
+    assert of(generations, TWO) % 2 == 0

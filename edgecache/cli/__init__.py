@@ -4,7 +4,11 @@ import typer
 
 from edgecache import __version__
 from edgecache.cli.demo import demo
+from edgecache.cli.explain import explain
+from edgecache.cli.purge import purge
 from edgecache.cli.serve import serve
+from edgecache.cli.verify import verify
+from edgecache.cli.warm import warm
 
 app = typer.Typer(
     name="edgecache",
@@ -14,7 +18,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve)
+app.command()(purge)
 app.command()(demo)
+app.command()(warm)
+app.command()(explain)
+app.command()(verify)
 
 
 def show_version(wanted: bool) -> None:

@@ -1,7 +1,6 @@
 """`edgecache demo`: the product at work, with no credentials and no network."""
 
 import asyncio
-import signal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecache.cli.serve import complain, loop_factory
+from edgecache.cli.stopping import INTERRUPTED, stop_on_signal
 from edgecache.core.errors import ConfigError, EdgecacheError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from edgecache.demo.stats import Outcome
     from edgecache.web.app import Server
-
-INTERRUPTED = 130  # what shells make of SIGINT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ async def until_stopped(options: Options) -> bool:
     from edgecache.demo.stage import replay, stage
 
     console = Console(stderr=options.as_json, highlight=False)
-    stop = stop_on_signal(console)
+    stop = stop_on_signal(lambda: console.print("Stopping ..."))
     shown = False
     try:
         objects = load()
@@ -83,22 +81,6 @@ async def until_stopped(options: Options) -> bool:
         if not stop.is_set():
             raise
     return shown
-
-
-def stop_on_signal(console: "Console") -> asyncio.Event:
-    """Cancels the running task at the first signal; a second must not cut the clearing up."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    stop = asyncio.Event()
-
-    def end() -> None:
-        if task is not None and not stop.is_set():
-            stop.set()
-            console.print("Stopping ...")
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    return stop
 
 
 def waiting(console: "Console", what: str) -> AbstractContextManager[object]:

@@ -62,18 +62,26 @@ def lifetime(
     0 where the response has to be validated before each use. Expires counts from `date`, the
     origin's clock, else from `response_time`; when it is no date it has passed (§5.3).
     """
-    directives, targeted = policy(fields)
-    if "no-cache" in directives:
-        return 0
-    for name in ("s-maxage", "max-age"):
-        if name in directives:
-            return directives[name]
-    expires = fields.get("expires")
-    if targeted or expires is None:
-        return default_ttl
-    when = parse_http_date(expires)
+    match decided_by(fields):
+        case _, "no-cache":
+            return 0
+        case _, "s-maxage" | "max-age" as name:
+            return policy(fields)[0][name]
+        case "expires", _:
+            when = parse_http_date(fields["expires"])
+        case _:
+            return default_ttl
     start = response_time if date is None else date
     return 0 if when is None else min(max(when - start, 0), MAX_DELTA_SECONDS)
+
+
+def decided_by(fields: Mapping[str, str]) -> tuple[str, str]:
+    """The field and the directive in it that decide on the lifetime; "" where there is none."""
+    directives, targeted = policy(fields)
+    for name in ("no-cache", "s-maxage", "max-age"):
+        if name in directives:
+            return "cdn-cache-control" if targeted else "cache-control", name
+    return "" if targeted or "expires" not in fields else "expires", ""
 
 
 def corrected_initial_age(

@@ -52,7 +52,10 @@ HOST = frozenset(  # promises of the origin's host, which a browser would hold o
         "via",
     }
 )
-DROPPED = HOP_BY_HOP | OWN | ONE_MESSAGE | HOST
+TAGS = frozenset(  # between the origin and its caches: see core.tags
+    {"cache-tag", "surrogate-key"}
+)
+DROPPED = HOP_BY_HOP | OWN | ONE_MESSAGE | HOST | TAGS
 DROPPED_PREFIXES = ("access-control-", "cf-", "content-security-policy", "x-amz-", "x-amzn-")
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2

@@ -4,6 +4,7 @@ The rows on disk are the store's; this holds the objects lately asked for, ready
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgecache.core.freshness import (
@@ -13,7 +14,7 @@ from edgecache.core.freshness import (
     lifetime,
 )
 from edgecache.core.media_types import content_type, is_active
-from edgecache.core.model import ObjectKey, ObjectMeta
+from edgecache.core.model import NotStored, ObjectKey, ObjectMeta
 from edgecache.core.reply import NotModified, join_fields, kept_fields
 from edgecache.core.validators import format_http_date, parse_http_date
 
@@ -28,6 +29,7 @@ class Route:
     label: str
     ttl: float
     browser_ttl: float
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class Uncacheable:
     """The last answer could not be stored: do not queue clients behind one another for it."""
 
     until: float
+    why: NotStored | None = None
 
 
 Known = StoredResponse | Missing | Uncacheable
@@ -92,7 +95,9 @@ def stored_response(meta: ObjectMeta, route: Route) -> StoredResponse:
     return StoredResponse(
         meta=meta,
         version=meta.version,
-        lifetime=lifetime(
+        lifetime=0
+        if meta.stale
+        else lifetime(
             fields, date=meta.date, response_time=meta.response_time, default_ttl=route.ttl
         ),
         initial_age=corrected_initial_age(
@@ -117,6 +122,8 @@ def freshened(meta: ObjectMeta, not_modified: NotModified) -> ObjectMeta:
         date=parse_http_date(not_modified.fields.get("date", "")),
         request_time=not_modified.request_time,
         response_time=not_modified.response_time,
+        tags=not_modified.tags or meta.tags,
+        stale=False,
     )
 
 
@@ -146,6 +153,10 @@ class Index:
 
     def clear(self) -> None:
         self._known.clear()
+
+    def forget_if(self, is_meant: Callable[[ObjectKey, Known], bool]) -> None:
+        for key in [key for key, known in self._known.items() if is_meant(key, known)]:
+            del self._known[key]
 
     def forget(self, key: ObjectKey) -> None:
         self._known.pop(key, None)

@@ -111,6 +111,23 @@ def checked(key: str) -> str:
     return key
 
 
+def checked_prefix(prefix: str) -> str:
+    """`prefix`, when keys could begin so.
+
+    :raises BadTarget: when none could.
+    """
+    if not prefix:
+        raise BadTarget("the prefix is empty: that would be everything")
+    if prefix.startswith("/"):
+        raise BadTarget("keys do not begin with '/', so nothing is under that prefix")
+    for character, problem in BAD_CHARACTERS:
+        if character.search(prefix):
+            raise BadTarget(problem)
+    if len(prefix.encode()) > MAX_KEY:
+        raise BadTarget(f"the prefix is longer than a key: {MAX_KEY} bytes")
+    return prefix
+
+
 def is_public(key: str, prefixes: Sequence[str]) -> bool:
     """Whether `key` is served without a signature: "" as a prefix is everything, none is nothing.
 

@@ -5,11 +5,20 @@ versions were replaced at the origin, and which stored responses no longer have 
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from edgecache.core.model import Removal, SliceKey
-from edgecache.core.policy import LruPolicy
+from edgecache.core.policy import Loaded, Policy, Popularity
+
+FIRST = itemgetter(0)
+
+
+def short(version: str) -> int:
+    """What stands for it in memory, of a third of its size. Should two be one, a stored response
+    stays a little longer than it is of use."""
+    return int(version[-15:], 16)
 
 
 class Gone(NamedTuple):
@@ -28,14 +37,17 @@ class Ledger:
     slices; `emptied` gives the versions whose stored response is one too many.
     """
 
-    def __init__(self, *, spare: int) -> None:
-        self._policy = LruPolicy(0)
-        self._slices_of: dict[str, int] = {}
+    def __init__(self, policy: Policy, *, spare: int) -> None:
+        self._policy = policy
+        # There may be as many versions as slices.
+        self._slices_of: dict[int, int] = {}
         self._superseded: set[str] = set()
         self._spare = spare
         self._without_slices: OrderedDict[str, None] = OrderedDict()
 
-    def add(self, key: SliceKey, size: int, budget: int) -> list[Gone]:
+    def add(
+        self, key: SliceKey, size: int, budget: int, now: float, *, pinned: bool = False
+    ) -> list[Gone]:
         """Take in `key`; what must be off the disk before it is on it.
 
         :raises ValueError: it does not fit into `budget` even alone.
@@ -43,20 +55,39 @@ class Ledger:
         if size > budget:
             raise ValueError(f"{size} bytes do not fit into {budget}")
         gone = self.shrink(budget)
-        victims = self._policy.add(key, size)
-        self._slices_of[key.version] = self._slices_of.get(key.version, 0) + 1
+        victims = self._policy.add(key, size, now, pinned=pinned)
+        version = short(key.version)
+        self._slices_of[version] = self._slices_of.get(version, 0) + 1
         self._without_slices.pop(key.version, None)
         return gone + self._evicted(victims)
 
-    def load(self, slices: Sequence[tuple[SliceKey, int]], budget: int) -> list[Gone]:
-        """Take in what is on the disk, oldest first, before anything else; what is too much."""
+    def load(self, slices: Sequence[Loaded]) -> None:
+        """Take in what is on the disk, oldest first, before anything else; `shrink` has what is
+        too much."""
         self._policy.load(slices)
-        self._slices_of = Counter(key.version for key, _ in slices)
-        return self.shrink(budget)
+        counts = Counter(map(FIRST, map(FIRST, slices)))  # a million: no calls but into C
+        self._slices_of = {}
+        for version, count in counts.items():
+            number = short(version)
+            self._slices_of[number] = self._slices_of.get(number, 0) + count
 
-    def shrink(self, budget: int) -> list[Gone]:
-        """What must go for the slices to be within `budget` bytes."""
+    def shrink(self, budget: int, *, most: int | None = None) -> list[Gone]:
+        """What must go for the slices to be within `budget` bytes; about `most` of it, if given."""
+        if most is not None and (count := self.count(self.size - budget)) > most:
+            budget = self.size - (self.size - budget) * most // count
         return self._evicted(self._policy.shrink(budget))
+
+    def count(self, size: int) -> int:
+        """About how many slices have so many bytes."""
+        return size * len(self) // self.size if self.size else 0
+
+    def admits(self, key: SliceKey, size: int) -> bool:
+        """Whether it is worth a write. False is remembered: the second request may be."""
+        return self._policy.admits(key, size)
+
+    def has_half(self, version: str, slice_size: int, budget: int) -> bool:
+        """Whether one version has half of the room."""
+        return 2 * self._slices_of.get(short(version), 0) * slice_size >= budget
 
     def remove(self, key: SliceKey, reason: Removal) -> list[Gone]:
         if key not in self._policy:
@@ -73,19 +104,26 @@ class Ledger:
             self._count_out(key.version)
         return [Gone(key, size, Removal.PURGED) for key, size in victims.items()]
 
-    def access(self, key: SliceKey) -> None:
-        self._policy.access(key)
+    def access(self, key: SliceKey, now: float, count: int = 1) -> None:
+        self._policy.access(key, now, count)
+
+    def popularity(self, key: SliceKey) -> Popularity | None:
+        return self._policy.popularity(key)
+
+    def changed(self) -> Iterable[tuple[SliceKey, int, float]]:
+        """Slices with count and priority, where these changed since this was asked last."""
+        return self._policy.changed()
 
     def supersede(self, version: str, slices: range) -> None:
         """`version` was replaced: its slices go first, and are counted as superseded."""
-        if version not in self._slices_of:
+        if short(version) not in self._slices_of:
             return
         self._superseded.add(version)
         for number in slices:
             self._policy.demote(SliceKey(version, number))
 
     def meta_saved(self, version: str) -> None:
-        if version not in self._slices_of:
+        if short(version) not in self._slices_of:
             self._without_slices[version] = None
             self._without_slices.move_to_end(version)
 
@@ -103,11 +141,16 @@ class Ledger:
         return gone
 
     def _count_out(self, version: str) -> None:
-        self._slices_of[version] -= 1
-        if not self._slices_of[version]:
-            del self._slices_of[version]
+        number = short(version)
+        self._slices_of[number] -= 1
+        if not self._slices_of[number]:
+            del self._slices_of[number]
             self._superseded.discard(version)
             self._without_slices[version] = None
+
+    def has_version(self, version: str) -> bool:
+        """Whether it has a slice. Any thread may ask."""
+        return short(version) in self._slices_of
 
     def __contains__(self, key: SliceKey) -> bool:
         return key in self._policy

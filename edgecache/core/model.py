@@ -46,6 +46,10 @@ class ObjectMeta:
     and length, and `origin_etag` is "". `headers` are the end-to-end fields to pass on, lower-case
     names, without the ones that have a field here. Times are seconds since the epoch by our clock,
     but `date` and `last_modified`, which are the origin's.
+
+    `epoch` is the number of the last purge when it was asked for, `era` when it became known: so
+    bytes from before and after a purge are of two versions, though the origin calls them the same.
+    `stale`: it was purged softly, so it is to be revalidated whatever its age.
     """
 
     key: ObjectKey
@@ -57,12 +61,22 @@ class ObjectMeta:
     request_time: float
     response_time: float
     headers: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...] = ()
+    epoch: int = 0
+    era: int = 0
+    stale: bool = False
 
     @property
     def version(self) -> str:
-        """32 hex digits naming (origin, key, ETag, complete length): what slices belong to."""
-        parts = (self.key.origin, self.key.key, self.etag, str(self.length))
+        """32 hex digits naming (origin, key, ETag, complete length, era): what slices belong to."""
+        parts = [self.key.origin, self.key.key, self.etag, str(self.length)]
+        if self.era:
+            parts.append(str(self.era))
         return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+    def names_same(self, other: "ObjectMeta") -> bool:
+        """Whether the origin means the same bytes."""
+        return (self.key, self.etag, self.length) == (other.key, other.etag, other.length)
 
 
 class Forward(StrEnum):
@@ -114,6 +128,7 @@ class Reason(StrEnum):
     DEMAND = "demand"
     REVALIDATE = "revalidate"
     PASSTHROUGH = "passthrough"
+    WARM = "warm"
 
 
 class FillStatus(StrEnum):
@@ -124,6 +139,23 @@ class FillStatus(StrEnum):
     ABANDONED = "abandoned"
     FAILED = "failed"
     VERSION_CHANGED = "version-changed"
+
+
+class Warmed(StrEnum):
+    """What became of an object that was to be warmed."""
+
+    HIT = "hit"  # all of it was there, and fresh: the origin was not asked
+    REVALIDATED = "revalidated"  # all of it was there, and the origin says that it still holds
+    STORED = "stored"
+    MORE = "more"  # not all of it is there yet: ask again
+    NOT_FOUND = "not-found"
+    BAD_KEY = "bad-key"
+    BAD_RANGE = "bad-range"
+    TOO_LARGE = "too-large"  # for the whole cache
+    NO_ROOM = "no-room"  # without evicting what is there
+    NOT_STORABLE = "not-storable"  # the origin forbids it
+    NOT_STORED = "not-stored"  # the store did not take it
+    ERROR = "error"  # the origin's
 
 
 class Removal(StrEnum):

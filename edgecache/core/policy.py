@@ -1,83 +1,72 @@
-"""Which slices stay. Rule of this module: it decides and returns what must go; others do it.
+"""Which slices stay. Rule of a policy: it decides and returns what must go; others do it.
 
-Least recently used, one segment, byte bound. The seam is `add` returning victims with their sizes:
-a victim is out of the books at once and must be off the disk before the new slice is on it.
+The seam is `add` returning victims with their sizes: a victim is out of the books at once and must
+be off the disk before the new slice is on it. Demoted slices go first, pinned ones last. Times are
+given, in seconds of a clock that goes on over restarts.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from edgecache.core.model import SliceKey
 
 
-class LruPolicy:
-    """A byte-bounded set of slices in order of use. A demoted slice goes before all others."""
+class Loaded(NamedTuple):
+    """A slice as the last process left it; count 0: nobody knows how popular it was."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._recent: OrderedDict[SliceKey, int] = OrderedDict()  # oldest first
-        self._demoted: OrderedDict[SliceKey, int] = OrderedDict()
+    key: SliceKey
+    size: int
+    count: int  # type: ignore[assignment]  # not tuple's method
+    priority: float
+    pinned: bool = False
 
-    def add(self, key: SliceKey, size: int) -> dict[SliceKey, int]:
+
+class Popularity(NamedTuple):
+    """How often a slice was asked for, as far as that counts, and its place: the lowest goes."""
+
+    count: int  # type: ignore[assignment]  # not tuple's method
+    priority: float
+
+
+class Policy(Protocol):
+    """A byte-bounded set of slices. Sizes are in bytes."""
+
+    def add(
+        self, key: SliceKey, size: int, now: float, *, pinned: bool = False
+    ) -> dict[SliceKey, int]:
         """Take in `key`; the victims, in order, that must go first for the limit to hold.
 
         :raises ValueError: it alone is larger than the limit; nothing has changed then.
         """
-        if size > self._limit:
-            raise ValueError(f"{size} bytes do not fit into {self._limit}")
-        self.remove(key)
-        victims = self._evict(self._limit - size)
-        self._recent[key] = size
-        self._size += size
-        return victims
 
-    def load(self, slices: Iterable[tuple[SliceKey, int]]) -> None:
+    def access(self, key: SliceKey, now: float, count: int = 1) -> None:
+        """`key` was asked for so often."""
+
+    def admits(self, key: SliceKey, size: int) -> bool:
+        """Whether `key` is worth a write, asked where writes are dear. A refusal is remembered, so
+        that who asks again gets another answer."""
+
+    def load(self, slices: Iterable[Loaded]) -> None:
         """All there is, oldest first, also beyond the limit: `shrink` has the victims."""
-        self._recent = OrderedDict(slices)
-        self._demoted.clear()
-        self._size = sum(self._recent.values())
 
     def shrink(self, limit: int) -> dict[SliceKey, int]:
         """Set the limit, higher or lower; the victims that a lower one asks for."""
-        self._limit = max(limit, 0)
-        return self._evict(self._limit)
-
-    def access(self, key: SliceKey) -> None:
-        if key in self._recent:
-            self._recent.move_to_end(key)
 
     def demote(self, key: SliceKey) -> None:
         """From now on `key` is evicted before any slice that is not demoted, used or not."""
-        if (size := self._recent.pop(key, None)) is not None:
-            self._demoted[key] = size
 
     def remove(self, key: SliceKey) -> int:
         """Forget `key`; its size, 0 if it was unknown."""
-        size = self._recent.pop(key, None)
-        if size is None:
-            size = self._demoted.pop(key, 0)
-        self._size -= size
-        return size
 
-    def _evict(self, room: int) -> dict[SliceKey, int]:
-        victims = {}
-        while self._size > room:
-            key, size = (self._demoted or self._recent).popitem(last=False)
-            self._size -= size
-            victims[key] = size
-        return victims
+    def popularity(self, key: SliceKey) -> Popularity | None: ...
 
-    def __contains__(self, key: SliceKey) -> bool:
-        return key in self._recent or key in self._demoted
+    def changed(self) -> Iterable[tuple[SliceKey, int, float]]:
+        """(key, count, priority) of slices where these are others than when this was last asked."""
 
-    def __len__(self) -> int:
-        return len(self._recent) + len(self._demoted)
+    def __contains__(self, key: SliceKey) -> bool: ...
 
-    def __repr__(self) -> str:
-        return f"<LruPolicy: {len(self)} slices, {self._size} of {self._limit} bytes>"
+    def __len__(self) -> int: ...
 
     @property
     def size(self) -> int:
         """Bytes held."""
-        return self._size

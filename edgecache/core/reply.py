@@ -19,6 +19,7 @@ from edgecache.core.freshness import not_storable
 from edgecache.core.headers import stored_fields
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta
 from edgecache.core.ranges import IntRange, RangeSpec, parse_content_range, select
+from edgecache.core.tags import tags_of
 from edgecache.core.validators import parse_http_date, strong_etag
 
 # RFC 9110 §8.8.2.2 makes Last-Modified strong a second after the change; files on a volume that a
@@ -45,6 +46,7 @@ class NotModified:
     fields: Fields
     request_time: float
     response_time: float
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ def interpret(
     raw = tuple(raw)
     fields = join_fields(raw)
     if status == 304 and asked.conditional:
-        return NotModified(fields, asked.request_time, response_time)
+        return NotModified(fields, asked.request_time, response_time, tags_of(raw))
     if status not in (200, 206):
         raise UpstreamError(f"the origin answered with an unexpected status {status}")
     span, length = carried(status, fields, asked.range)
@@ -87,6 +89,7 @@ def interpret(
         request_time=asked.request_time,
         response_time=response_time,
         headers=kept_fields(raw),
+        tags=tags_of(raw),
     )
     return Found(status=status, meta=meta, span=span, fields=fields)
 

@@ -8,6 +8,7 @@ from statistics import median
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from edgecache.core.units import format_size
 from edgecache.demo.samples import GALLERY, IMAGES, VIDEO
 from edgecache.demo.settings import SLICE_SIZE
 from edgecache.demo.stats import Outcome, Stats
@@ -47,20 +48,12 @@ def row(
     """Saved is negative where more was fetched than sent: whole slices are."""
     return (
         str(requests),
-        size(client),
-        size(origin),
+        format_size(client),
+        format_size(origin),
         f"{1 - origin / client:.0%}" if client else NOTHING,
         milliseconds(cold),
         milliseconds(warm),
     )
-
-
-def size(count: int) -> str:
-    """In decimal units, as traffic is billed."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.{2 if unit > 10**3 else 0}f} {name}"
-    return f"{count} B"
 
 
 def milliseconds(times: Sequence[float]) -> str:
@@ -72,10 +65,11 @@ def milliseconds(times: Sequence[float]) -> str:
 
 def summary(totals: Stats, dollars_per_gb: float) -> str:
     ratio = NOTHING if totals.hit_ratio is None else f"{totals.hit_ratio:.0%}"
+    saved, given = format_size(totals.saved_bytes), format_size(totals.client_bytes)
     return (
-        f"\nSaved {size(totals.saved_bytes)} of reads from the origin; {ratio} of the requests were"
+        f"\nSaved {saved} of reads from the origin; {ratio} of the requests were"
         f" hits. An app platform would have taken ${totals.dollars_avoided:.4f} for the"
-        f" {size(totals.client_bytes)} that clients got (${dollars_per_gb:g} per GB). Every byte"
+        f" {given} that clients got (${dollars_per_gb:g} per GB). Every byte"
         " was compared with the bucket's.\n\n"
         f"Slices have {SLICE_SIZE // 1024} KiB here instead of 1 MiB, because the video is that"
         " short. The origin is on this machine: a real one is farther away, which makes only the"

@@ -1,7 +1,7 @@
 """The slices' files. Rule of this module: blocking calls only, files only; no index, no threads.
 
 A file is written under another name and gets its own when it is whole. One thread writes and
-unlinks; any may open.
+unlinks; any may open. Links are not followed: what is in the place of a folder or file goes.
 
     v1-1048576/ab/   slices of one format and slice size, by the first digits of their version
     writing          the slice being written
@@ -11,20 +11,24 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecache.core.model import ObjectMeta, SliceKey
+from edgecache.core.policy import Loaded
 from edgecache.store.slice_format import FORMAT, Buffer, encode_header, header_length, verify
+from edgecache.store.verified import Verified
 
 BLOCK = 4096
 # What a slice takes in the folder that lists it, beside its blocks.
 ENTRY = 64
 
-NAME = re.compile(r"(v[0-9]+-[0-9]+)/([0-9a-f]{2})/(\2[0-9a-f]{30})-(0|[1-9][0-9]{0,9})")
 TREE = re.compile(r"v[0-9]+-[0-9]+")
+SLICE = r"([0-9a-f]{2})/(\1[0-9a-f]{30})-(0|[1-9][0-9]{0,9})"
+NAME = re.compile(f"{TREE.pattern}/{SLICE}")
+READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # An open that fails for one of these says nothing of the file.
 SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
 
@@ -37,6 +41,7 @@ class OpenedFile(NamedTuple):
     fd: int
     base: int  # where the data starts
     length: int  # of the data
+    written: int  # when it was written to last, as the file system has it
 
 
 def slice_cost(length: int) -> int:
@@ -48,24 +53,33 @@ class SliceFiles:
     def __init__(self, directory: Path, slice_size: int) -> None:
         self.folders = 0
         self._directory = directory
+        self._path = str(directory)  # joining Paths takes longer than opening what they name
+        self._verified = Verified()
         self._slice_size = slice_size
         self._tree = f"v{FORMAT}-{slice_size}"
+        self._own = re.compile(f"{self._tree}/{SLICE}")
+        self._start = len(f"{self._tree}/ab/")  # of the version in a name
         self._writing = directory / "writing"
 
-    def prepare(self) -> None:
+    def prepare(self) -> list[str]:
         """Make the folder of this slice size, and drop what others left: the half written file
-        of a crash, and empty folders of another slice size.
+        of a crash, and empty folders of another slice size. The folders that have files.
         """
         self._writing.unlink(missing_ok=True)
-        (self._directory / self._tree).mkdir(mode=0o700, exist_ok=True)
-        self.folders = 0
+        self.folders, places = 0, []
         for tree in filter(TREE.fullmatch, names(self._directory)):
-            shards = [self._directory / tree / shard for shard in names(self._directory / tree)]
+            make_way(self._directory / tree)
+            shards = [f"{tree}/{shard}" for shard in names(self._directory / tree)]
+            for shard in shards:
+                make_way(self._directory / shard)
             if tree != self._tree:
-                for folder in (*shards, self._directory / tree):
+                for folder in (*shards, tree):
                     with suppress(OSError):
-                        folder.rmdir()
+                        (self._directory / folder).rmdir()
             self.folders += 1 + len(shards)
+            places += shards
+        (self._directory / self._tree).mkdir(mode=0o700, exist_ok=True)
+        return places
 
     def name(self, key: SliceKey) -> str:
         """The file's path in the folder, and the key of its row."""
@@ -76,20 +90,31 @@ class SliceFiles:
         start = f"{self._tree}/{version[:2]}/{version}"
         return f"{start}-", f"{start}."  # the character after "-"
 
-    def key(self, name: str, versions: dict[str, str] | None = None) -> SliceKey | None:
-        """The slice that has that name, or None: it is not the name of one.
-
-        `versions` gives the string to use for a version, and takes in what it has not.
-        """
-        found = NAME.fullmatch(name)
-        if found is None:
+    def key(self, name: str) -> SliceKey | None:
+        """The slice that has that name, or None: it is not the name of one."""
+        if not self._own.fullmatch(name):
             return None
-        tree, version, number = found.group(1, 3, 4)
-        if tree != self._tree:
-            return None
-        if versions is not None:
-            version = versions.setdefault(version, version)
+        version, _, number = name[self._start :].partition("-")
         return SliceKey(version, int(number))
+
+    def slices(
+        self, rows: Iterable[tuple[str, int, int, float]], pinned: Container[str] = ()
+    ) -> tuple[list[Loaded], list[str]]:
+        """Of names with the lengths of their files, counts and priorities: the slices, and the
+        names of none. A million of them before anything is served: so no calls but into C."""
+        slices, others = [], []
+        versions: dict[str, str] = {}  # one string a version, not one a slice
+        start, stop = self._start, self._start + 32
+        is_own, shared, new = self._own.fullmatch, versions.setdefault, tuple.__new__
+        for name, length, count, priority in rows:
+            if is_own(name):
+                version = name[start:stop]
+                key = new(SliceKey, (shared(version, version), int(name[stop + 1 :])))
+                size = -(-length // BLOCK) * BLOCK + ENTRY
+                slices.append(new(Loaded, (key, size, count, priority, version in pinned)))
+            else:
+                others.append(name)
+        return slices, others
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""
@@ -99,13 +124,8 @@ class SliceFiles:
         """The file of `key`, whole or not at all; its length."""
         parts = [encode_header(meta, key.number, self._slice_size, data), data]
         length = sum(map(len, parts))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(self._writing, flags, 0o600)
-            try:
-                write_all(fd, parts)
-            finally:
-                os.close(fd)
+            self._write(parts)
             self._give_name(self._directory / self.name(key))
         except OSError:
             with suppress(OSError):
@@ -113,19 +133,29 @@ class SliceFiles:
             raise
         return length
 
-    def _give_name(self, path: Path) -> None:
+    def _write(self, parts: Iterable[Buffer]) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(self._writing, flags, 0o600)
         try:
-            self._writing.rename(path)
-        except FileNotFoundError:
+            write_all(fd, parts)
+        finally:
+            os.close(fd)
+
+    def _give_name(self, path: Path) -> None:
+        if not has_place(path):
+            for folder in (path.parent.parent, path.parent):
+                make_way(folder)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folders += 1
-            self._writing.rename(path)
+        self._writing.rename(path)
 
     def unlink(self, names: Iterable[str]) -> None:
         """Only what has the name of a slice: names may come out of the index."""
         for name in filter(NAME.fullmatch, names):
+            path = self._directory / name
             with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                (self._directory / name).unlink()
+                if has_place(path):
+                    path.unlink()
 
     def open(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile:
         """The file, verified.
@@ -133,11 +163,10 @@ class SliceFiles:
         :raises WrongSlice: it has to go.
         :raises OSError: a shortage of descriptors or memory; the file may be right.
         """
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(self._directory / self.name(key), flags)
+            fd = os.open(f"{self._path}/{self.name(key)}", READING)
             try:
-                length = self._verify(fd, key, meta)
+                return OpenedFile(fd, *self._verify(fd, key, meta))
             except BaseException:
                 os.close(fd)
                 raise
@@ -145,9 +174,9 @@ class SliceFiles:
             if error.errno in SHORTAGE:
                 raise
             raise WrongSlice(error.strerror) from error
-        return OpenedFile(fd, header_length(meta), length)
 
-    def _verify(self, fd: int, key: SliceKey, meta: ObjectMeta) -> int:
+    def _verify(self, fd: int, key: SliceKey, meta: ObjectMeta) -> tuple[int, int, int]:
+        """What an OpenedFile says of it."""
         base = header_length(meta)
         length = min(self._slice_size, meta.length - key.number * self._slice_size)
         found = os.fstat(fd)
@@ -155,16 +184,30 @@ class SliceFiles:
             raise WrongSlice("length")
         if not verify(os.pread(fd, found.st_size, 0), meta, key.number, self._slice_size):
             raise WrongSlice("content")
-        return length
+        self._verified.add(key, found)
+        return base, length, found.st_mtime_ns
 
-    def all(self) -> set[str]:
-        """The names of all files in the places of slices, of other slice sizes too."""
-        return {
-            f"{tree}/{shard}/{name}"
-            for tree in filter(TREE.fullmatch, names(self._directory))
-            for shard in names(self._directory / tree)
-            for name in names(self._directory / tree / shard)
-        }
+    def reopen(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
+        """The file, unread, if it is the very one that `open` has verified; else None: `open` it.
+
+        For the event loop: the kernel has, most likely, still in memory where it is.
+        """
+        if key not in self._verified:
+            return None
+        try:
+            fd = os.open(f"{self._path}/{self.name(key)}", READING)
+        except OSError:
+            return None
+        found = os.fstat(fd)
+        if not self._verified.is_same(key, found):
+            os.close(fd)
+            return None
+        base = header_length(meta)
+        return OpenedFile(fd, base, found.st_size - base, found.st_mtime_ns)
+
+    def all(self, place: str) -> list[str]:
+        """The names of all files there, one of the folders that `prepare` gives."""
+        return [f"{place}/{name}" for name in names(self._directory / place)]
 
     def costs(self, found: Iterable[str]) -> dict[str, int]:
         """What those of them take that have the name of a slice."""
@@ -176,7 +219,7 @@ class SliceFiles:
 
     def probe(self) -> None:
         """:raises OSError: a file could not be written."""
-        self._writing.write_bytes(b"probe")
+        self._write([b"probe"])
         self._writing.unlink()
 
 
@@ -186,6 +229,25 @@ def names(folder: Path) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def has_place(path: Path) -> bool:
+    """Whether the folders that a slice's file is in are folders."""
+    shard = path.parent
+    return is_folder(shard) and is_folder(shard.parent)
+
+
+def make_way(folder: Path) -> None:
+    """Remove what is in the place of a folder, if it is none."""
+    if not is_folder(folder):
+        folder.unlink(missing_ok=True)
 
 
 def write_all(fd: int, parts: Iterable[Buffer]) -> None:

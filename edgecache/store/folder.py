@@ -1,27 +1,43 @@
 """The cache folder: lock, files and index together. Blocking; the store has the threads.
 
-Rules of this module: file first, row last; what goes loses its file first. So a crash leaves files
-without a row, or rows without a file: `attach` finds both. Whatever fails leaves as a StoreError
-that names neither path nor key.
+Rules of this module: file first, row last; what goes loses its file first. So a crash leaves rows
+without a file, which are a miss when they are asked for, and files without a row, which `strays`
+finds; `attach` believes the rows, for to look at a million files takes seconds. Nothing is changed
+in a folder whose lock is not the one that is held: it was removed, or replaced, and may be another
+server's. Whatever fails leaves as a StoreError that names neither path nor key.
 """
 
 import errno
 import fcntl
+import logging
 import os
+import re
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecache.core.errors import StoreError
+from edgecache.core.marks import Mark
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
-from edgecache.store.files import BLOCK, SliceFiles, slice_cost
-from edgecache.store.index import SliceIndex
+from edgecache.core.policy import Loaded
+from edgecache.store.files import BLOCK, SliceFiles, names
+from edgecache.store.index import SliceIndex, Use
+from edgecache.store.index_files import inode
+from edgecache.store.index_rows import Rows
 from edgecache.store.slice_format import Buffer
+
+log = logging.getLogger("edgecache.store")
 
 # Kept free on the disk, beside what the index's log may grow by: without it SQLite could not
 # even delete, nor start.
 HEADROOM = 2 * 2**20
+# Kept free of slices for what SQLite writes for one change of 16 rows.
+CHANGE = 384 * 2**10
+LOCK = "lock"
+# What a folder that is a cache's and nothing else's holds.
+OURS = re.compile(r"lock|writing|cache\.db.*|broken-[12]|v[0-9]+-[0-9]+|lost\+found")
 
 
 class FolderInUse(StoreError):
@@ -31,11 +47,12 @@ class FolderInUse(StoreError):
 def check_unused(directory: Path) -> None:
     """:raises FolderInUse: a server has it."""
     try:
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(directory / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # it is not there yet; what else there is, the store finds out
         return
     try:
-        take_lock(lock, directory)
+        with suppress(OSError):
+            take_lock(lock, directory)
     finally:
         os.close(lock)
 
@@ -51,46 +68,121 @@ def take_lock(lock: int, directory: Path) -> None:
         ) from error
 
 
+class NoRoom(StoreError):
+    """A change would take what is to stay free of the file system. Nothing is wrong."""
+
+
 class Contents(NamedTuple):
     """What the folder held: slices and what they take, oldest first."""
 
-    slices: list[tuple[SliceKey, int]]
-    versions: list[str]  # that have a stored response
-    leftovers: dict[str, int]  # names of files without a row, with sizes; of rows without a file
+    slices: list[Loaded]
+    others: list[str]  # names of rows that are no slices of this format and slice size
+    places: list[str]  # folders of slices, in which there may be `strays`
     refused: int  # rows that this program did not write
+    marks: tuple[Mark, ...] = ()
+    last_mark: int = 0
 
 
 class SliceFolder:
-    def __init__(self, directory: Path, *, limit: int, slice_size: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit: int,
+        slice_size: int,
+        min_free: int = 0,
+        policy: str = "lfuda",
+        pins: Callable[[], Iterable[ObjectKey]] = tuple,
+    ) -> None:
+        """`min_free`: bytes of the file system that no change may take; `pins`: beginnings of the
+        keys whose slices are pinned."""
         self.footprint = 0  # bytes of all but slices, after the last change
         self.growth = 0  # what that may yet grow by without a slice more
         self.files = SliceFiles(directory, slice_size)
-        self.index = SliceIndex(directory, limit)
+        self.index = SliceIndex(directory, limit, policy)
+        self.batch = self.index.batch  # files that are removed in one transaction
+        self.change = CHANGE * self.batch // 16  # what SQLite may write for one change
+        self._min_free = min_free
+        self._pins = pins
         self._directory = directory
         self._lock = -1
+        self._replaced = False  # under us, since it was attached
+
+    @property
+    def losses(self) -> int:
+        """How many indexes were lost with what they held."""
+        return self.index.losses
 
     def attach(self) -> Contents:
         """Open it, or make it.
 
         :raises FolderInUse: another process has it.
         """
-        with self._changing():
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(StoreError):
+            self._check_lock()
+        with self._measuring():
+            self._make()
             self._take_lock()
-            self.files.prepare()
+            places = self.files.prepare()
+            rows = self._open_index()
+            pinned = self.index.versions(self._pins())
+            slices, others = self.files.slices(rows.slices, pinned)
+            return Contents(slices, others, places, rows.refused, rows.marks, rows.last_mark)
+
+    def strays(self, place: str, is_slice: Callable[[str], bool]) -> dict[str, int]:
+        """The files there that are no slices, with what they take."""
+        with self._changing():
+            return self.files.costs(name for name in self.files.all(place) if not is_slice(name))
+
+    def _make(self) -> None:
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise StoreError("cache.dir is no folder") from error
+        mode = stat.S_IMODE(self._directory.stat().st_mode)
+        if mode & 0o077 == 0:
+            return
+        if all(map(OURS.fullmatch, names(self._directory))):  # else it is somebody's, or /tmp
+            with suppress(OSError):
+                self._directory.chmod(0o700)
+                return
+        log.warning("cache.dir is open to others, and stays so mode=%o", mode)
+
+    def _open_index(self) -> Rows:
+        try:
             rows = self.index.open()
-            unclaimed = self.files.all()
-            slices, leftovers = [], {}
-            versions: dict[str, str] = {}  # one string a version, not one a slice
-            for name, length in rows.slices:
-                key = self.files.key(name, versions) if name in unclaimed else None
-                if key is None:
-                    leftovers[name] = 0
-                    continue
-                unclaimed.discard(name)
-                slices.append((key, slice_cost(length)))
-            leftovers |= self.files.costs(unclaimed)
-            return Contents(slices, rows.versions, leftovers, rows.refused)
+        except StoreError:
+            self._check_space()  # SQLite calls it a disk I/O error
+            raise
+        if self._replaced:
+            # Its slices are as good as any. But what it says of objects may be of another time: a
+            # purge would not be in it.
+            self.index.forget_all()
+        self._replaced = False
+        return rows
+
+    def _check_lock(self) -> None:
+        if self._lock < 0:
+            raise StoreError("cache.dir is not open")
+        held = os.fstat(self._lock)
+        try:
+            if inode(self._directory / LOCK) == (held.st_dev, held.st_ino):
+                return
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        self.close()
+        self.index.losses += 1
+        self._replaced = True
+        raise StoreError("cache.dir was removed or replaced")
+
+    def look(self) -> None:
+        """What can be found out without a write.
+
+        :raises StoreError: the folder is not what it was, or can't be written to.
+        """
+        with self._changing():
+            self._check_space()
+            self.index.look()
 
     @property
     def usable(self) -> bool:
@@ -99,7 +191,8 @@ class SliceFolder:
     def _take_lock(self) -> None:
         if self._lock >= 0:
             return
-        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(self._directory / LOCK, flags, 0o600)
         try:
             take_lock(lock, self._directory)
         except (OSError, FolderInUse):
@@ -121,7 +214,7 @@ class SliceFolder:
             try:
                 self._check_space(len(data))
                 length = self.files.write(key, meta, data)
-            except OSError:
+            except (OSError, NoRoom):
                 with suppress(StoreError):
                     self.index.remove(gone)
                 raise
@@ -141,9 +234,22 @@ class SliceFolder:
     def probe(self) -> None:
         """:raises StoreError: the folder cannot be written to."""
         with self._changing():
-            self._check_space()
+            with suppress(NoRoom):
+                self._check_space()
             self.files.probe()
             self.index.probe()
+
+    def remember(self, uses: Iterable[Use]) -> None:
+        with self._changing():
+            self.index.remember(uses)
+
+    def free(self) -> int | None:
+        """Bytes of the file system that anybody may take; None: it does not say."""
+        try:
+            disk = os.statvfs(self._directory)
+        except OSError:
+            return None
+        return disk.f_bavail * disk.f_frsize
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         with self._changing():
@@ -153,6 +259,27 @@ class SliceFolder:
     def remove_meta(self, key: ObjectKey) -> None:
         with self._changing():
             self.index.remove_meta(key)
+
+    def other_versions(self, is_known: Callable[[str], bool]) -> list[str]:
+        """Those that have a stored response and are not known."""
+        with self._changing():
+            return self.index.other_versions(is_known)
+
+    def save_mark(self, mark: Mark) -> None:
+        with self._changing():
+            self.index.save_mark(mark)
+
+    def save_count(self, last: int) -> None:
+        with self._changing():
+            self.index.save_count(last)
+
+    def remove_mark(self, mark: Mark) -> None:
+        with self._changing():
+            self.index.remove_mark(mark)
+
+    def settle(self, mark: Mark, keys: Iterable[ObjectKey]) -> int:
+        with self._changing():
+            return self.index.settle(mark, keys)
 
     def forget(self, versions: Iterable[str]) -> None:
         with self._changing():
@@ -164,11 +291,23 @@ class SliceFolder:
 
     def _check_space(self, length: int = 0) -> None:
         disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < length + self.growth + HEADROOM:
+        if disk.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        no_files = disk.f_files > 0 and disk.f_favail == 0
+        left = disk.f_bavail * disk.f_frsize - length - self.growth
+        if no_files or left < HEADROOM:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if left < self._min_free:
+            raise NoRoom("cache.min_free is reached")
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
+        with self._measuring():
+            self._check_lock()
+            yield
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

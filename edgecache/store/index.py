@@ -1,56 +1,72 @@
 """The index: one row a slice, one row a stored response. diskcache's owner.
 
-Rule of this module: blocking calls only. One thread writes, one may read at the same time; both
-close their connection. An index that cannot be read is set aside, and an empty one takes its place.
+Rules of this module: blocking calls only. One thread writes, one may read at the same time; both
+close their connection. An index that cannot be read, or whose files are not those that were opened
+any more, is set aside, and an empty one takes its place: other processes would go by the files that
+are there. Links are not followed.
 
     cache.db*        the index
     broken-1, -2     the index that could not be read last, and the one before it
 """
 
-import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import diskcache
 
 from edgecache.core.errors import StoreError
+from edgecache.core.marks import Mark
 from edgecache.core.model import ObjectKey, ObjectMeta
+from edgecache.store import Step
+from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, Inodes
+from edgecache.store.index_rows import (
+    DELETE_METAS,
+    DELETE_ONE,
+    INDEX_SLICES,
+    SELECT_LAST,
+    SELECT_UNDER,
+    SELECT_VERSIONS,
+    UPDATE_USE,
+    Rows,
+    load,
+)
+from edgecache.store.mark_format import mark_name
+from edgecache.store.mark_rows import save_counter, save_mark, step
 from edgecache.store.meta_format import decode_meta, encode_meta
-from edgecache.store.rows import MODE_FILE, MODE_TEXT, RowRefused, SliceDisk, SliceFile
+from edgecache.store.rows import RowRefused, SliceDisk, SliceFile
 
-PAGE = 4096
-DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm")
-BROKEN = ("broken-1", "broken-2")
 MAX_META = 64 * 2**10
-# Rows in one transaction, so that the log does not outgrow what is kept free for it.
-MOST_DELETED = 32
+# Slices that are deleted in one: few in a small cache, for which the log's growth counts.
+FEWEST, MOST = 16, 256
 
-# What fails for one of these may be sound itself: the disk is full, busy or ill.
+# What fails for one of these may be sound itself: the disk is full, busy or ill, or there are no
+# descriptors left.
 NOT_THE_INDEX = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
 )
-UNREADABLE = (sqlite3.Error, diskcache.Timeout, ValueError, TypeError, AttributeError)
-LOST = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+UNREADABLE = (sqlite3.Error, diskcache.Timeout, ValueError, TypeError, AttributeError, RowRefused)
 
-
-class Rows(NamedTuple):
-    """What the index held when it was opened."""
-
-    slices: list[tuple[str, int]]  # names of files with their lengths, oldest first
-    versions: list[str]  # that have a stored response
-    refused: int  # rows that this program did not write; they are deleted
+# How much a slice is used, as its row has it: count, priority, name.
+Use = tuple[int, float, str]
 
 
 class SliceIndex:
-    def __init__(self, directory: Path, limit: int) -> None:
+    def __init__(self, directory: Path, limit: int, policy: str = "lfuda") -> None:
+        """`policy` names whose priorities the rows have."""
+        self.batch = max(FEWEST, min(MOST, limit // 2**20))
+        self._policy = policy
         self._directory = directory
         # The write-ahead log grows to that many pages before it is folded into the database.
         self._log_pages = max(16, min(1000, limit // (64 * PAGE)))
@@ -58,26 +74,33 @@ class SliceIndex:
         self._reading: Any = None  # the same, but for an older one that the reader still has open
         self._undeleted: set[str] = set()
         self._aside = 0
-        self._lost = False  # SQLite calls it malformed: `open` gives another, empty one
+        self._files = IndexFiles(directory)
+        self._last_mark = 0
+        self._inodes: Inodes | None = None  # None: not known, until the next transaction
+        self._lost = False  # `open` gives another, empty one
+        self.losses = 0  # how often it did
 
     def open(self) -> Rows:
         """The rows of the index that is there, or none: of a new one."""
         self._retire()
         try:
-            if self._lost:
+            if self._lost or self._files.are_blocked():
                 self._set_aside()
             try:
                 rows = self._open()
             except UNREADABLE as error:
-                if code(error) in NOT_THE_INDEX:
+                if not is_at_fault(error):
                     raise
                 self._set_aside()
                 rows = self._open()
-        except (sqlite3.Error, diskcache.Timeout) as error:
+        except UNREADABLE as error:
             self._retire()
             raise self._failed(error) from error
-        self._lost = False
-        self._aside = sum(size(file) for name in BROKEN for file in files(self._directory / name))
+        if rows.last_mark < self._last_mark:  # another index: what it will hold has seen them
+            with self._transaction():
+                save_counter(self._cache, self._last_mark)
+        self._last_mark = max(rows.last_mark, self._last_mark)
+        self._aside = self._files.aside()
         return rows
 
     def _open(self) -> Rows:
@@ -90,7 +113,33 @@ class SliceIndex:
                 cache.close()
             raise
         self._cache = cache
+        self._inodes = self._files.found()
         return rows
+
+    def check(self) -> None:
+        """:raises StoreError: what is there are not the files that were opened."""
+        if self._inodes is not None and self._files.found() != self._inodes:
+            self._lost = True
+            raise StoreError("index: its files were removed or replaced")
+
+    def look(self) -> None:
+        """As `check`, and whether others can read it: we have most of it in memory.
+
+        :raises StoreError: it is lost, or cannot be read just now.
+        """
+        self._check_open()
+        self.check()
+        # By SQLite only: whoever else opens and closes the file here ends SQLite's locks on it.
+        try:
+            with closing(self._connection("ro")) as connection:
+                connection.execute(SELECT_LAST).fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _connection(self, mode: str) -> sqlite3.Connection:
+        """Past diskcache."""
+        uri = (self._directory / DATABASE[0]).absolute().as_uri()
+        return sqlite3.connect(f"{uri}?mode={mode}", uri=True)
 
     def _connect(self, cache: Any) -> None:
         cache.__init__(
@@ -107,17 +156,15 @@ class SliceIndex:
             sqlite_mmap_size=0,
             sqlite_wal_autocheckpoint=self._log_pages,
             sqlite_journal_size_limit=self._log_pages * PAGE,
+            slice_policy=self._policy,  # a setting of ours, which diskcache keeps in its table
         )
+        cache._sql(INDEX_SLICES)
 
     def _load(self) -> Rows:
-        database = self._directory / DATABASE[0]
-        if not database.exists():
-            return Rows([], [], 0)
-        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True)
-        try:
-            return load(connection)
-        finally:
-            connection.close()
+        if not (self._directory / DATABASE[0]).exists():
+            return Rows([], 0)
+        with closing(self._connection("rw")) as connection:
+            return load(connection, self._policy)
 
     @property
     def usable(self) -> bool:
@@ -126,19 +173,14 @@ class SliceIndex:
     def _retire(self) -> None:
         if self._cache is not None:
             self._cache.close()
-            self._cache = None
+            self._cache = self._inodes = None
 
     def _set_aside(self) -> None:
         self._retire()
-        newest, oldest = (self._directory / name for name in BROKEN)
-        shutil.rmtree(oldest, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            newest.rename(oldest)
-        newest.mkdir(mode=0o700)
-        for name in DATABASE:
-            with suppress(FileNotFoundError):
-                (self._directory / name).rename(newest / name)
+        self._files.set_aside()
         self._undeleted.clear()
+        self._lost = False
+        self.losses += 1
 
     def close(self) -> None:
         """Called by the writing thread."""
@@ -152,7 +194,7 @@ class SliceIndex:
 
     def measure(self) -> tuple[int, int]:
         """Bytes on disk, indexes set aside included; and what the log may yet grow by."""
-        database, log, shared = (size(self._directory / name) for name in DATABASE)
+        database, log, shared = self._files.sizes()
         growth = max(0, self._log_pages * (PAGE + 24) - log)
         return database + log + shared + self._aside, growth
 
@@ -180,10 +222,22 @@ class SliceIndex:
 
     def _delete_rows(self) -> list[str]:
         """Also of those that could not be deleted before: they have no file any more."""
-        names = list(islice(self._undeleted, MOST_DELETED))
-        for name in names:
-            self._cache.delete(name)
+        names = list(islice(self._undeleted, 2 * self.batch))
+        self._cache._con.executemany(DELETE_ONE, ((name,) for name in names))
         return names
+
+    def remember(self, uses: Iterable[Use]) -> None:
+        with self._transaction():
+            self._cache._con.executemany(UPDATE_USE, uses)
+
+    def versions(self, under: Iterable[ObjectKey]) -> set[str]:
+        """Those of objects whose keys begin so."""
+        found: set[str] = set()
+        with self._transaction():
+            for start in map(meta_name, under):
+                rows = self._cache._sql(SELECT_UNDER, (start, start))
+                found.update(version for (version,) in rows)
+        return found
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         text = encode_meta(meta)
@@ -196,6 +250,12 @@ class SliceIndex:
     def remove_meta(self, key: ObjectKey) -> None:
         with self._transaction():
             self._cache.delete(meta_name(key))
+
+    def other_versions(self, is_known: Callable[[str], bool]) -> list[str]:
+        """Those that have a stored response and are not known. Of a million, it takes a second."""
+        with self._transaction():
+            rows = self._cache._sql(SELECT_VERSIONS)
+            return [version for (version,) in rows if not is_known(version)]
 
     def forget(self, versions: Iterable[str]) -> None:
         """Delete their stored responses."""
@@ -210,31 +270,86 @@ class SliceIndex:
             with self._transaction():
                 deleted = self._cache._sql(DELETE_METAS).rowcount
 
+    def save_mark(self, mark: Mark) -> None:
+        with self._transaction():
+            save_mark(self._cache, mark)
+        self._last_mark = max(self._last_mark, mark.number)
+
+    def save_count(self, last: int) -> None:
+        with self._transaction():
+            save_counter(self._cache, last)
+        self._last_mark = max(self._last_mark, last)
+
+    def remove_mark(self, mark: Mark) -> None:
+        with self._transaction():
+            self._cache.delete(mark_name(mark.number))
+
+    def settle(self, mark: Mark, keys: Iterable[ObjectKey]) -> int:
+        """Delete the stored responses of those that the mark concerns, or make them stale."""
+        settled = 0
+        with self._transaction():
+            for key in keys:
+                text = self._cache.get(meta_name(key))
+                meta = decode_meta(text, key) if text is not None else None
+                if meta is None or not mark.concerns(meta):
+                    continue  # it was asked for again meanwhile
+                settled += 1
+                if mark.soft:
+                    stale = encode_meta(replace(meta, stale=True))
+                    self._cache.set(meta_name(key), stale, tag=meta.version)
+                else:
+                    self._cache.delete(meta_name(key))
+        return settled
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        if self._cache is None:
-            raise StoreError("the index is not open")
+        self._check_open()
+        self.check()
         try:
             with self._cache.transact():
                 yield
-        except (sqlite3.Error, diskcache.Timeout) as error:
+        except UNREADABLE as error:
             with suppress(sqlite3.Error):
                 self._cache.close()  # and with it a transaction that could not be rolled back
+            self._inodes = None  # the last to close removes the log
             raise self._failed(error) from error
+        self._inodes = self._inodes or self._files.found()
+
+    def _check_open(self) -> None:
+        """A lost one is not written to any more: what succeeded would seem to be the trouble's end.
+
+        :raises StoreError: there is none, or it is lost.
+        """
+        if not self.usable:
+            raise StoreError(
+                "index: it is not open" if self._cache is None else "index: it is lost"
+            )
 
     def _failed(self, error: Exception) -> StoreError:
-        self._lost = self._lost or code(error) in LOST
+        self._lost = self._lost or is_at_fault(error)
         return StoreError(f"index: {first_cause(error)}")
+
+    def _read_by(self) -> Any:
+        if self._reading is not (cache := self._cache):
+            self.close_reader()
+            self._reading = cache
+        return cache
+
+    def step(self, mark: Mark, after: str) -> Step:
+        """Called by the reading thread: see `mark_rows.step`."""
+        if (cache := self._read_by()) is None:
+            raise StoreError("the index is not open")
+        try:
+            return step(cache._sql, mark, after)
+        except (sqlite3.Error, diskcache.Timeout) as error:
+            raise StoreError(f"index: {first_cause(error)}") from error
 
     def load_meta(self, key: ObjectKey) -> ObjectMeta | None:
         """Called by the reading thread.
 
         :raises RowRefused: what is stored under that key has to go.
         """
-        if self._reading is not (cache := self._cache):
-            self.close_reader()
-            self._reading = cache
-        if cache is None:
+        if (cache := self._read_by()) is None:
             return None
         try:
             text = cache.get(meta_name(key))
@@ -252,45 +367,6 @@ def meta_name(key: ObjectKey) -> str:
     return f"meta:{key.origin}\n{key.key}"
 
 
-# Rows of this program: keys as they are, slices in files, text with the version it belongs to.
-KEY = "raw = 1 AND typeof(key) = 'text'"
-SIZE = "typeof(size) = 'integer' AND size BETWEEN 1 AND 1 << 30"
-SLICE = f"{KEY} AND mode = {MODE_FILE} AND {SIZE}"
-META = f"{KEY} AND mode = {MODE_TEXT} AND typeof(tag) = 'text'"
-DELETE_OTHERS = f"DELETE FROM Cache WHERE coalesce(NOT ({SLICE} OR {META}), 1)"  # noqa: S608
-DELETE_METAS = (
-    f"DELETE FROM Cache WHERE rowid IN "  # noqa: S608
-    f"(SELECT rowid FROM Cache WHERE mode = {MODE_TEXT} LIMIT {MOST_DELETED})"
-)
-SELECT_SLICES = f"SELECT key, size FROM Cache WHERE {SLICE} ORDER BY rowid"  # noqa: S608
-SELECT_VERSIONS = f"SELECT tag FROM Cache WHERE {META}"  # noqa: S608
-
-
-def load(connection: sqlite3.Connection) -> Rows:
-    """All rows at once: a hundred thousand one by one, through diskcache, would take seconds."""
-    slices = connection.execute(SELECT_SLICES).fetchall()
-    versions = [version for (version,) in connection.execute(SELECT_VERSIONS)]
-    # To count is quick: an index tells. To look for what to delete is to read all rows once more.
-    (count,) = connection.execute("SELECT count(*) FROM Cache").fetchone()
-    others = count - len(slices) - len(versions)
-    if others:
-        with connection:
-            connection.execute(DELETE_OTHERS)
-    return Rows(slices, versions, others)
-
-
-def files(folder: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        yield from folder.iterdir()
-
-
-def size(file: Path) -> int:
-    try:
-        return -(-file.stat().st_size // PAGE) * PAGE
-    except OSError:
-        return 0
-
-
 def first_cause(error: BaseException) -> BaseException:
     """diskcache's Timeout, or a failed ROLLBACK, hides what SQLite said first."""
     while (cause := error.__cause__ or error.__context__) is not None:
@@ -298,6 +374,7 @@ def first_cause(error: BaseException) -> BaseException:
     return error
 
 
-def code(error: BaseException) -> int:
-    """SQLite's primary result code."""
-    return getattr(first_cause(error), "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+def is_at_fault(error: BaseException) -> bool:
+    """Whether it is the index, and not the disk, that is no good."""
+    code = getattr(first_cause(error), "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or code & 0xFF not in NOT_THE_INDEX

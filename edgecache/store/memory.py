@@ -4,11 +4,15 @@ Its switches make it misbehave as a disk does: `failing` refuses every write, `c
 nothing from memory so that every read takes the long way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from edgecache.core.admission import Admission
+from edgecache.core.marks import Mark, Marks
 from edgecache.core.model import ObjectKey, ObjectMeta, Removal, SliceKey
-from edgecache.core.policy import LruPolicy
-from edgecache.store import Bytes
+from edgecache.core.policies import make_policy
+from edgecache.core.policy import Popularity
+from edgecache.store import Bytes, Step
 
 
 class MemorySlice:
@@ -29,15 +33,19 @@ class MemoryStore:
         self, *, limit: int = 2**30, on_removal: Callable[[Removal, int], None] = lambda *_: None
     ) -> None:
         self.limit = limit
+        self.marks = Marks()
         self.failing = False
         self.cold = False
         self._on_removal = on_removal
-        self._policy = LruPolicy(limit)
+        self.admission = Admission()
+        self.pressure = 0
+        self._policy = make_policy("lru", limit)
         self._data: dict[SliceKey, bytes] = {}
         self._verified: set[SliceKey] = set()
         self._metas: dict[ObjectKey, ObjectMeta] = {}
         self._superseded: set[str] = set()
         self._closed = False
+        self._now = 0  # what is used later is so by this clock too
 
     async def start(self) -> None:
         self._closed = False
@@ -51,11 +59,15 @@ class MemoryStore:
     def opened(self, key: SliceKey) -> MemorySlice | None:
         if key not in self._verified:
             return None
-        self._policy.access(key)
+        self.used(key, 1)
         return MemorySlice(self._data[key], self)
 
     def used(self, key: SliceKey, count: int) -> None:
-        self._policy.access(key)
+        self._now += 1
+        self._policy.access(key, self._now, count)
+
+    def popularity(self, key: SliceKey) -> Popularity | None:
+        return self._policy.popularity(key)
 
     async def open(self, key: SliceKey, meta: ObjectMeta) -> MemorySlice | None:
         if key not in self._data:
@@ -71,8 +83,14 @@ class MemoryStore:
             return False
         if key in self._data:
             return True
+        if self.admission.is_too_large(meta):
+            return False
+        if self.admission.wear and not self._policy.admits(key, len(data)):
+            return False
+        self._now += 1
+        pinned = self.admission.is_pinned(meta.key)
         try:
-            victims = self._policy.add(key, len(data))
+            victims = self._policy.add(key, len(data), self._now, pinned=pinned)
         except ValueError:
             return False
         for victim, size in victims.items():
@@ -97,8 +115,33 @@ class MemoryStore:
         return True
 
     async def remove_meta(self, key: ObjectKey) -> bool:
+        if self.failing:
+            return False
         self._metas.pop(key, None)
         return True
+
+    async def save_mark(self, mark: Mark) -> bool:
+        return not (self._closed or self.failing)
+
+    async def save_count(self) -> bool:
+        return not (self._closed or self.failing)
+
+    async def remove_mark(self, mark: Mark) -> bool:
+        return not (self._closed or self.failing)
+
+    async def step(self, mark: Mark, after: str) -> Step | None:
+        return Step([meta for meta in self._metas.values() if mark.concerns(meta)], None)
+
+    async def settle(self, mark: Mark, keys: Sequence[ObjectKey]) -> int | None:
+        if self._closed or self.failing:
+            return None
+        settled = [meta for key in keys if (meta := self._metas.get(key)) and mark.concerns(meta)]
+        for meta in settled:
+            if mark.soft:
+                self._metas[meta.key] = replace(meta, stale=True)
+            else:
+                del self._metas[meta.key]
+        return len(settled)
 
     def supersede(self, version: str, slices: range) -> None:
         self._superseded.add(version)
@@ -110,11 +153,16 @@ class MemoryStore:
             if key in self._data:
                 self._remove(key, Removal.PURGED, self._policy.remove(key))
 
-    async def clear(self) -> bool:
+    async def forget(self) -> bool:
+        if self.failing:
+            return False
         self._metas.clear()
+        return True
+
+    async def clear(self) -> bool:
         for key in list(self._data):
             self._remove(key, Removal.PURGED, self._policy.remove(key))
-        return True
+        return await self.forget()
 
     def trouble(self) -> str:
         return "No space left on device" if self.failing else ""
@@ -122,6 +170,10 @@ class MemoryStore:
     @property
     def size(self) -> int:
         return self._policy.size
+
+    @property
+    def room(self) -> int:
+        return self.limit - self.size
 
     @property
     def slices(self) -> int:

@@ -11,11 +11,17 @@ from xxhash import xxh3_64_hexdigest
 from edgecache.core.model import ObjectKey, ObjectMeta
 
 FORMAT = "1"
+# Fields that came later: left out where they say nothing, as in the rows from before.
+LATER = {"tags": (), "epoch": 0, "era": 0, "stale": False}
 
 
 def encode_meta(meta: ObjectMeta) -> str:
     """ASCII, whatever bytes the origin's fields hold."""
-    body = json.dumps(asdict(meta), separators=(",", ":"))
+    fields = asdict(meta)
+    for name, usual in LATER.items():
+        if fields[name] == usual:
+            del fields[name]
+    body = json.dumps(fields, separators=(",", ":"))
     return f"{FORMAT} {xxh3_64_hexdigest(body.encode())} {body}"
 
 
@@ -28,7 +34,8 @@ def decode_meta(text: str, key: ObjectKey) -> ObjectMeta | None:
         fields = json.loads(body)
         found = ObjectKey(*fields.pop("key"))
         headers = tuple((name, value) for name, value in fields.pop("headers"))
-        meta = ObjectMeta(key=found, headers=headers, **fields)
+        tags = tuple(fields.pop("tags", ()))
+        meta = ObjectMeta(key=found, headers=headers, tags=tags, **fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return meta if meta.key == key else None

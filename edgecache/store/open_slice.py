@@ -1,4 +1,5 @@
-"""Slice files that are open and known to be right. Rule: never short bytes.
+"""Slice files that are open and known to be right. Rule: never short bytes, nor any of a file that
+was written to since it was verified; so each read looks at its time afterwards, for a microsecond.
 
 A descriptor lives as long as the last holder of its object, so a slice that is removed or evicted
 can be read to its end; until then its bytes count.
@@ -36,6 +37,7 @@ class DiskSlice:
         "_fd",
         "_nowait",
         "_threads",
+        "_written",
         "length",
         "on_close",
         "on_failure",
@@ -47,6 +49,7 @@ class DiskSlice:
         self.on_failure: Callable[[], None] | None = None
         self._fd = file.fd
         self._base = file.base
+        self._written = file.written
         self._nowait = nowait
         self._threads = threads
 
@@ -64,7 +67,10 @@ class DiskSlice:
             if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 self._nowait.works = False
             return None  # or EAGAIN; `read` finds out about the rest
-        return buffer if count == stop - start else None
+        return buffer if count == stop - start and self._is_untouched() else None
+
+    def _is_untouched(self) -> bool:
+        return os.fstat(self._fd).st_mtime_ns == self._written
 
     async def read(self, start: int, stop: int) -> bytes:
         try:
@@ -89,6 +95,8 @@ class DiskSlice:
                 raise StoreError("a slice's file was cut short")
             pieces.append(piece)
             start += len(piece)
+        if not self._is_untouched():
+            raise StoreError("a slice's file was written to")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def __del__(self) -> None:

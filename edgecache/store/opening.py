@@ -1,5 +1,6 @@
-"""Opens slices, each once however many ask for it. Rule: a slice is verified when it is opened, and
-away from the event loop; what is wrong with it is the owner's to act on."""
+"""Opens slices, each once however many ask for it. Rule: a slice is verified when this process
+opens it for the first time, away from the event loop; what is wrong is the owner's to act on.
+"""
 
 import asyncio
 import logging
@@ -40,6 +41,8 @@ class Openings:
         if (held := self._kept.held(key)) is not None:
             self._kept.keep(key, held)
             return held
+        if (file := self._files.reopen(key, meta)) is not None:
+            return self._keep(key, file)
         if (opening := self._opening.get(key)) is None:
             loop = asyncio.get_running_loop()
             verifying = loop.run_in_executor(self._threads, self._files.open, key, meta)

@@ -57,7 +57,10 @@ class ReadStore:
     def opened(self, key: SliceKey) -> DiskSlice | None:
         """The slice if it is open; counts as a use."""
         if (found := self._kept.get(key)) is not None:
-            self.used(key, 1)
+            if (before := self._uses.get(key)) is not None:
+                self._uses[key] = before + 1  # without a call: hits come through here
+            else:
+                self.used(key, 1)
         return found
 
     async def open(self, key: SliceKey, meta: ObjectMeta) -> DiskSlice | None:
@@ -71,8 +74,10 @@ class ReadStore:
         return found
 
     def used(self, key: SliceKey, count: int) -> None:
-        if key in self._uses or len(self._uses) < MOST_COUNTED:
-            self._uses[key] = self._uses.get(key, 0) + count
+        if (before := self._uses.get(key)) is not None:
+            self._uses[key] = before + count
+        elif len(self._uses) < MOST_COUNTED:
+            self._uses[key] = count
 
     def uses(self) -> dict[SliceKey, int]:
         """What was used since the last call, and how often."""

@@ -2,8 +2,9 @@
 
 Rules of this module: changes are done one after another, in the order in which they were asked
 for. One that fails is `trouble`, which is logged once and lasts until a slice was written, or the
-folder was tried, with success; it is tried as long as there is trouble, requests or not. What
-could not be removed is tried again, and counts until it is gone.
+folder was tried, with success; it is tried as long as there is trouble, requests or not, and looked
+at when there is none. What could not be removed is tried again, and counts until it is gone. While
+files are looked for that are no slices, nobody knows what they take.
 """
 
 import asyncio
@@ -16,17 +17,16 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from edgecache.core.errors import StoreError
-from edgecache.store.folder import SliceFolder
+from edgecache.store.folder import NoRoom, SliceFolder
 from edgecache.tasks import Tasks
 
 log = logging.getLogger("edgecache.store")
 
-# Kept free for what SQLite writes for one change, and for each further change under way.
-CHANGE = 384 * 2**10
+# Kept free for each further change under way.
 QUEUED_CHANGE = 32 * 2**10
-# Files that are removed in one transaction.
+# Files that a request's change removes with its own.
 BATCH = 16
-# Between two tries of a folder that gives trouble, in seconds.
+# Between two looks at the folder, or two tries of one that gives trouble, in seconds.
 PROBE_INTERVAL = 5.0
 
 Parameters = ParamSpec("Parameters")
@@ -55,6 +55,8 @@ class StoreWriter:
         self._unswept: dict[str, int] = {}  # names of files that have to go, with their sizes
         self._unswept_size = 0
         self._sweeping = self._watching = False
+        self._unseen: list[str] = []  # folders where there may be files that are no slices
+        self._seeing: asyncio.Task[None] | None = None
 
     def change(
         self,
@@ -74,6 +76,8 @@ class StoreWriter:
         self._changes -= 1
         if change.cancelled() or (error := change.exception()) is None:
             return
+        if isinstance(error, NoRoom):
+            return  # nothing is wrong
         if not self.trouble:
             log.error("store trouble error=%s", error)
         self.trouble = str(error) or type(error).__name__
@@ -81,10 +85,23 @@ class StoreWriter:
             self._watching = True
             self._tasks.spawn(self._watch(), name="store-watch")
 
-    async def _watch(self) -> None:
-        while self.trouble:
+    def watch(self) -> None:
+        """Find out by itself what is wrong with the folder."""
+        self._tasks.spawn(self._inspect(), name="store-inspect")
+
+    async def _inspect(self) -> None:
+        while True:
             await asyncio.sleep(self.interval)
-            with suppress(StoreError):
+            if not self.trouble:
+                with suppress(StoreError):
+                    await self.change(self._folder.look)
+
+    async def _watch(self) -> None:
+        pause = self.interval if self._folder.usable else 0  # what is lost only gets older
+        while self.trouble:
+            await asyncio.sleep(pause)
+            pause = self.interval
+            with suppress(Exception):  # whatever it is, `trouble` says so: no reason not to go on
                 await self.probe()
         self._watching = False
 
@@ -95,7 +112,13 @@ class StoreWriter:
         """
         if not self._folder.usable:
             await self._attach()
-        await self.change(self._folder.probe)
+        try:
+            await self.change(self._folder.probe)
+        except StoreError:
+            if self._folder.usable:
+                raise
+            await self._attach()  # it was found out just now
+            await self.change(self._folder.probe)
         self.end_trouble()
 
     def end_trouble(self) -> None:
@@ -112,6 +135,34 @@ class StoreWriter:
             self._sweeping = True
             self._tasks.spawn(self._sweep(), name="store-sweep")
 
+    def look(self, places: list[str]) -> None:
+        """Sweep what is there and is no slice; one folder at a time, as changes leave room."""
+        self._unseen = places
+        if self._unseen and self._seeing is None:
+            self._seeing = self._tasks.spawn(self._look(), name="store-look")
+
+    async def _look(self) -> None:
+        while self._unseen:
+            place = self._unseen[-1]
+            try:
+                strays = await self.change(self._folder.strays, place, self._is_slice)
+            except StoreError:
+                await asyncio.sleep(self.interval)
+            else:
+                self.sweep(strays)
+                if self._unseen and self._unseen[-1] == place:  # not others meanwhile
+                    self._unseen.pop()
+        self._seeing = None
+
+    async def looked(self, patience: float) -> None:
+        """Waits until all has been looked through, so many seconds at most."""
+        if self._seeing is not None:
+            await asyncio.wait([self._seeing], timeout=patience)
+
+    @property
+    def is_looking(self) -> bool:
+        return bool(self._unseen)
+
     def take(self) -> dict[str, int]:
         """Some of the files that have to go, for who can remove them sooner."""
         taken = {name: self._unswept.pop(name) for name in list(islice(self._unswept, BATCH))}
@@ -120,7 +171,7 @@ class StoreWriter:
 
     async def _sweep(self) -> None:
         while self._unswept:
-            names = list(islice(self._unswept, BATCH))
+            names = list(islice(self._unswept, self._folder.batch))
             try:
                 await self.change(self._folder.remove, names, self._is_slice)
             except StoreError:
@@ -140,7 +191,12 @@ class StoreWriter:
     def reserve(self) -> int:
         """Bytes to keep free of slices."""
         database = self._folder.footprint + self._folder.growth
-        return database + CHANGE + QUEUED_CHANGE * self._changes + self._unswept_size
+        return database + self._folder.change + QUEUED_CHANGE * self._changes + self._unswept_size
+
+    @property
+    def footprint(self) -> int:
+        """Bytes of all but slices."""
+        return self._folder.footprint
 
     async def close(self) -> None:
         """After all changes that were asked for."""

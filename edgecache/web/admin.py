@@ -9,11 +9,12 @@ from pathlib import Path
 from aiohttp import web
 
 from edgecache import __version__
-from edgecache.catalog import Catalog
 from edgecache.core.model import Result
 from edgecache.metrics import METRICS_TYPE, Metrics
 from edgecache.origins import Origins
+from edgecache.purger import Purger
 from edgecache.store import SliceStore
+from edgecache.web.explaining import Explainer, explain
 from edgecache.web.purging import purge
 
 OPEN = frozenset({"/healthz", "/readyz"})
@@ -26,7 +27,9 @@ class Admin:
         metrics: Metrics,
         store: SliceStore,
         origins: Origins,
-        catalog: Catalog,
+        purger: Purger,
+        warm: Handler,
+        explainer: Explainer,
         *,
         cache_dir: Path,
         token: str,
@@ -36,16 +39,20 @@ class Admin:
         self._metrics = metrics
         self._store = store
         self._origins = origins
-        self._catalog = catalog
+        self._purger = purger
+        self._answer_warm = warm
+        self._explainer = explainer
         self._cache_dir = cache_dir
         self._token = token.encode()
         self._problems = problems
         self._began = time.monotonic()
         self.draining = False
 
-    def use(self, origins: Origins, token: str) -> None:
+    def use(self, origins: Origins, warm: Handler, explainer: Explainer, token: str) -> None:
         """Of another config."""
         self._origins = origins
+        self._answer_warm = warm
+        self._explainer = explainer
         self._token = token.encode()
 
     def application(self) -> web.Application:
@@ -56,7 +63,9 @@ class Admin:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/api/stats", self._stats),
+                web.get("/api/explain", self._explain),
                 web.post("/api/purge", self._purge),
+                web.post("/api/warm", self._warm),
             ]
         )
         return application
@@ -83,7 +92,9 @@ class Admin:
         """Gauges that are read rather than kept."""
         self._metrics.cache_size.set(self._store.size)
         self._metrics.cache_limit.set(self._store.limit)
+        self._metrics.cache_pressure.set(self._store.pressure)
         self._metrics.cache_slices.set(self._store.slices)
+        self._metrics.store_trouble.set(bool(self._store.trouble()))
         self._metrics.ready.set(not self.trouble())
         try:
             self._metrics.disk_free.set(shutil.disk_usage(self._cache_dir).free)
@@ -103,8 +114,14 @@ class Admin:
             return web.Response(status=503, text="\n".join(trouble) + "\n")
         return web.Response(text="ready\n")
 
+    async def _explain(self, request: web.Request) -> web.Response:
+        return await explain(request, self._explainer)
+
     async def _purge(self, request: web.Request) -> web.Response:
-        return await purge(request, self._catalog, self._origins.names)
+        return await purge(request, self._purger, self._metrics, self._origins.names)
+
+    async def _warm(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_warm(request)
 
     async def _stats(self, _: web.Request) -> web.Response:
         total = self._metrics.total
@@ -129,6 +146,7 @@ class Admin:
                 "cache": {
                     "size": self._store.size,
                     "limit": self._store.limit,
+                    "pressure": self._store.pressure,
                     "slices": self._store.slices,
                 },
             }

@@ -12,19 +12,23 @@ from aiohttp import web
 from edgecache.board import Board
 from edgecache.catalog import Catalog
 from edgecache.config import Config
+from edgecache.core.accounts import Accounts, Giving
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
+from edgecache.purger import Purger
 from edgecache.shared import Shared
 from edgecache.store import SliceStore
 from edgecache.store.disk import DiskStore
+from edgecache.store.space import size_on
 from edgecache.tasks import Tasks
-from edgecache.uses import read_uses
+from edgecache.uses import read_given, read_uses
 from edgecache.web.accesslog import open_access_log
 from edgecache.web.admin import Admin
 from edgecache.web.listening import accept_on, bind, load_certificate, tls_context
 from edgecache.web.protocol import HttpServer, require_c_parser
 from edgecache.web.relayed import RelayedServer, RelaySite
+from edgecache.web.routing import admission
 from edgecache.web.service import Lasting, Service
 
 log = logging.getLogger("edgecache.serve")
@@ -67,19 +71,29 @@ class Server:
             self.metrics = Metrics(config.costs, routes, own, others)
             self.generations = Generations(shared.generations)
         self.tasks = Tasks()
+        self.accounts = Accounts(since=clock())
         self.store = store or DiskStore(
             config.cache.dir,
-            limit=config.cache.size,
+            limit=size_on(config.cache.dir, config.cache.size),
             slice_size=config.cache.slice_size,
+            policy=config.cache.policy,
+            min_free=size_on(config.cache.dir, config.cache.min_free),
+            clock=clock,
             on_removal=self.metrics.removed,
             on_unlinked=self._unlinked,
+            on_lost=self._lost,
             linger=LINGER if shared else 0.0,
         )
+        self.store.admission = admission(config)
         self._stack = AsyncExitStack()
 
     def _unlinked(self) -> None:
         if self._shared:
             self._shared.removals[0] += 1
+
+    def _lost(self) -> None:
+        self.metrics.indexes_lost.inc()
+        self.catalog.forget()  # each object's next answer brings its row back
 
     async def start(self, number: int = 0) -> None:
         """`number` is the config's.
@@ -97,7 +111,6 @@ class Server:
         config, metrics = self.config, self.metrics
         # A keeper needs none: a certificate that went bad is no reason for it not to start.
         self._tls = None if self._listener else tls_context(config.listen.tls)
-        await self.store.start()
         self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.tasks.close)
         fills = FillTable(self.tasks, on_end=lambda end: metrics.fills.labels(end).inc())
@@ -111,6 +124,7 @@ class Server:
             clock=self._clock,
             slice_size=config.cache.slice_size,
         )
+        await self.store.start()
         self._lasting = Lasting(
             store=self.store,
             catalog=self.catalog,
@@ -120,15 +134,21 @@ class Server:
             tasks=self.tasks,
             clock=self._clock,
             access_log=await open_access_log(config.log, metrics, self.tasks, self._stack),
+            giving=Giving(),
+            accounts=self.accounts,
         )
         self._service = Service(config, self._lasting)
         self._stack.push_async_callback(lambda: self._service.close())
         self.tasks.spawn(self._tell_uses(), name="tell-uses")
+        purger = Purger(self.catalog, self.store, metrics)
+        self.tasks.spawn(purger.run(), name="purger")
         self.admin = Admin(
             metrics,
             self.store,
             self._service.origins,
-            self.catalog,
+            purger,
+            self._service.warming.answer,
+            self._service.explainer,
             cache_dir=config.cache.dir,
             token=config.admin.token.get_secret_value(),
             problems=self._problems,
@@ -140,6 +160,7 @@ class Server:
         while True:
             await asyncio.sleep(TELL_EVERY)
             self._service.tell_uses()
+            await self.catalog.tell_rows()
 
     def _problems(self) -> list[str]:
         return self._shared.states.problems(time.monotonic()) if self._shared else []
@@ -179,9 +200,15 @@ class Server:
             self._shared.config[0] = number
 
     def _on_message(self, path: str, data: bytes) -> None:
-        """What a worker tells: so far only what was used."""
-        for key, count in read_uses(data):
-            self.store.used(key, count)
+        """What a worker tells."""
+        match path:
+            case "/uses":
+                for key, count in read_uses(data):
+                    self.store.used(key, count)
+            case "/given":
+                self.accounts.gave(read_given(data), self._clock())
+            case _:
+                pass  # of a worker that is newer
 
     async def reload(self, config: Config, number: int = 0) -> None:
         """Answer by another config from now on; running answers end by the old one.
@@ -193,8 +220,14 @@ class Server:
         self.metrics.reload(config.costs, [route.path for route in config.routes])
         replaced, service = self._service, Service(config, self._lasting)
         self.config = config
+        self.store.admission = admission(config)
         self.catalog.forget()
-        self.admin.use(service.origins, config.admin.token.get_secret_value())
+        self.admin.use(
+            service.origins,
+            service.warming.answer,
+            service.explainer,
+            config.admin.token.get_secret_value(),
+        )
         self._use(service, number)
         self.tasks.spawn(replaced.retire(RETIREMENT), name="retire")
 

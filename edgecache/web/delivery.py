@@ -11,7 +11,7 @@ from edgecache.config import Cors
 from edgecache.core.answer import length_line, render
 from edgecache.core.cors import preflight_fields
 from edgecache.core.errors import BadTarget, EdgecacheError, MethodNotAllowed
-from edgecache.core.model import Result
+from edgecache.core.model import ObjectKey, Result
 from edgecache.core.validators import format_http_date
 from edgecache.metrics import Metrics
 from edgecache.request import Answer, ObjectRequest
@@ -41,7 +41,9 @@ class Delivery:
         write_timeout: float,
         clock: Callable[[], float],
         access_log: AccessLog | None,
+        on_given: Callable[[ObjectKey, int, int, int], None] = lambda *_: None,
     ) -> None:
+        """`on_given` is told of an object: body bytes, answers, and hits among them."""
         self.running = 0  # answers
         self._answer = answer
         self._router = router
@@ -50,6 +52,7 @@ class Delivery:
         self._write_timeout = write_timeout
         self._clock = clock
         self._access_log = access_log
+        self._on_given = on_given
         self._own_head = own_head
 
     def exchange(self, request: web.BaseRequest) -> Exchange:
@@ -114,7 +117,7 @@ class Delivery:
         if not is_host(request.headers.get("Host", "")):  # none: the parser has refused it
             raise BadTarget("the Host field is malformed")  # RFC 9112 §3.2
         key, route = self._router.resolve(request.raw_path)
-        exchange.route = route.label
+        exchange.route, exchange.key = route.label, key
         return await self._answer(
             ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
         )
@@ -150,8 +153,12 @@ class Delivery:
     def _finish(self, exchange: Exchange) -> None:
         for source, count in exchange.sent.items():
             self._metrics.gave(exchange.route, source, count)
-        if exchange.peer == INTERNAL:
-            return  # part of an answer that a worker keeps account of
+        is_part = exchange.peer == INTERNAL  # of an answer that a worker keeps account of
+        if exchange.key is not None and (served := sum(exchange.sent.values())):
+            is_hit = exchange.result is Result.HIT and not is_part
+            self._on_given(exchange.key, served, int(not is_part), int(is_hit))
+        if is_part:
+            return
         method = exchange.request.method
         duration = exchange.duration
         self._metrics.served(

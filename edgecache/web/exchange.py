@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from edgecache.core.accesslog import AccessEntry
-from edgecache.core.model import Result, Source
+from edgecache.core.model import ObjectKey, Result, Source
 from edgecache.store import Bytes
 from edgecache.web.peer import PEER
 
@@ -88,6 +88,7 @@ class Exchange:
         "_keep_alive",
         "_timeout",
         "cache_status",
+        "key",
         "peer",
         "request",
         "result",
@@ -105,6 +106,7 @@ class Exchange:
         self.request = request
         self.peer = request[PEER]
         self.route = "-"
+        self.key: ObjectKey | None = None
         self.result = Result.ERROR
         self.status = CLIENT_LEFT
         self.cache_status = ""

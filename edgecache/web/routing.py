@@ -4,13 +4,28 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from edgecache.config import Config
+from edgecache.core.admission import Admission
 from edgecache.core.errors import Forbidden
 from edgecache.core.index import Route
-from edgecache.core.keys import is_public, resolve
+from edgecache.core.keys import checked, is_public, resolve
 from edgecache.core.model import ObjectKey
 
 # Targets lately resolved: at most 4 kB each.
 REMEMBERED = 4096
+
+
+def admission(config: Config) -> Admission:
+    only = next(iter(config.origins))
+    return Admission(
+        wear=config.cache.admit == "wear",
+        max_object=config.cache.max_object,
+        half=True,
+        pins=tuple(
+            ObjectKey(route.origin or only, prefix)
+            for route in config.routes
+            for prefix in route.pin
+        ),
+    )
 
 
 class Router:
@@ -19,6 +34,7 @@ class Router:
     def __init__(self, config: Config) -> None:
         only = next(iter(config.origins))
         self._public = config.access.public
+        self.origins = tuple(config.origins)
         self._buckets = {origin.bucket: name for name, origin in config.origins.items()}
         rules = [
             (
@@ -28,6 +44,7 @@ class Router:
                     label=route.path,
                     ttl=config.freshness.ttl if route.ttl is None else route.ttl,
                     browser_ttl=route.browser_ttl,
+                    tags=route.tags,
                 ),
             )
             for route in config.routes
@@ -48,9 +65,25 @@ class Router:
     def _resolve(self, raw_path: str) -> tuple[ObjectKey, Route]:
         """:raises BadTarget: not an object's name; Forbidden: not public."""
         bucket, key = resolve(raw_path, self._buckets)
-        if not is_public(key, self._public):
+        if not self.is_public(key):
             raise Forbidden("this object is not public")
-        named = self._buckets[bucket] if bucket else None
+        return self.find(key, self._buckets[bucket] if bucket else None)
+
+    def is_public(self, key: str) -> bool:
+        return is_public(key, self._public)
+
+    def locate(self, text: str) -> tuple[str, str | None]:
+        """The key, and the origin if it is named, of a key or of a target as clients send it.
+
+        :raises BadTarget: not an object's name.
+        """
+        if not text.startswith("/"):  # no key does
+            return checked(text), None
+        bucket, key = resolve(text, self._buckets)
+        return key, self._buckets[bucket] if bucket else None
+
+    def find(self, key: str, named: str | None = None) -> tuple[ObjectKey, Route]:
+        """The object and its route, whoever may see it; `named` is an origin."""
         for path, origin, route in (*self._rules, self._default):
             if f"/{key}".startswith(path) and named in (None, origin):
                 return ObjectKey(origin, key), route

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edgecache.catalog import Catalog
 from edgecache.config import Config
+from edgecache.core.accounts import Accounts, Giving
 from edgecache.core.model import SliceKey
 from edgecache.core.plan import RunSizes
 from edgecache.engine import Engine
@@ -22,12 +23,15 @@ from edgecache.store import SliceStore
 from edgecache.stream import Streams
 from edgecache.tasks import Tasks
 from edgecache.upstream import S3Upstream
+from edgecache.warm import Warmer
 from edgecache.web.accesslog import AccessLog
 from edgecache.web.delivery import Delivery
+from edgecache.web.explaining import Explainer
 from edgecache.web.fast import FastPath
 from edgecache.web.hot import HotTable
 from edgecache.web.own_head import OwnHead
 from edgecache.web.routing import Router
+from edgecache.web.warming import Warming
 
 # Between two looks at whether a replaced service has ended its answers.
 LOOK_EVERY = 1.0
@@ -45,19 +49,64 @@ class Lasting:
     tasks: Tasks
     clock: Callable[[], float]
     access_log: AccessLog | None
+    giving: Giving
+    accounts: Accounts
 
 
 class Service:
     def __init__(self, config: Config, lasting: Lasting) -> None:
         self._store = lasting.store
+        self._accounts, self._clock = lasting.accounts, lasting.clock
+        self._giving = lasting.giving
         upstreams = {
             name: S3Upstream(origin, config.fetch, clock=lasting.clock)
             for name, origin in config.origins.items()
         }
-        self.origins = Origins(upstreams, lasting.metrics)
-        router, own_head = Router(config), OwnHead(config.cors.allow_origins)
+        self.origins = Origins(upstreams, lasting.metrics, lasting.accounts)
+        router = Router(config)
+        sizes = RunSizes(
+            slice_size=config.cache.slice_size,
+            first_run=config.fetch.first_run,
+            image_run=config.fetch.image_run,
+            max_run=config.fetch.max_run,
+        )
+        catalog, tasks = lasting.catalog, lasting.tasks
+        streams = Streams(lasting.store, lasting.fills, self.origins, catalog, sizes, tasks)
+        lookup = Lookup(
+            catalog, self.origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
+        )
+        engine = Engine(
+            catalog,
+            lookup,
+            streams,
+            Passthrough(lookup),
+            lasting.metrics,
+            token=lambda: secrets.token_hex(16),
+        )
+        warmer = Warmer(
+            catalog,
+            lookup,
+            streams,
+            lasting.store,
+            self.origins,
+            connections=config.fetch.connections,
+        )
+        self.warming = Warming(warmer, router.find, self.origins.names)
+        self.explainer = Explainer(
+            router,
+            store=lasting.store,
+            catalog=lasting.catalog,
+            fills=lasting.fills,
+            accounts=lasting.accounts,
+            slice_size=config.cache.slice_size,
+            refresh=self.tell_uses,
+        )
+        self._deliver(config, lasting, router, engine)
+
+    def _deliver(self, config: Config, lasting: Lasting, router: Router, engine: Engine) -> None:
+        own_head = OwnHead(config.cors.allow_origins)
         self.delivery = Delivery(
-            self._engine(config, lasting).answer,
+            engine.answer,
             router,
             lasting.metrics,
             cors=config.cors,
@@ -65,6 +114,7 @@ class Service:
             write_timeout=config.listen.write_timeout,
             clock=lasting.clock,
             access_log=lasting.access_log,
+            on_given=self._giving.add,
         )
         self.hot = HotTable(
             lasting.generations,
@@ -78,6 +128,7 @@ class Service:
                 lasting.store.opened,
                 clock=lasting.clock,
                 slice_size=config.cache.slice_size,
+                on_hit=self._giving.add,
             ),
             router,
             lasting.metrics,
@@ -87,31 +138,12 @@ class Service:
             access_log=lasting.access_log,
         )
 
-    def _engine(self, config: Config, lasting: Lasting) -> Engine:
-        sizes = RunSizes(
-            slice_size=config.cache.slice_size,
-            first_run=config.fetch.first_run,
-            image_run=config.fetch.image_run,
-            max_run=config.fetch.max_run,
-        )
-        catalog, tasks = lasting.catalog, lasting.tasks
-        streams = Streams(lasting.store, lasting.fills, self.origins, catalog, sizes, tasks)
-        lookup = Lookup(
-            catalog, self.origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
-        )
-        return Engine(
-            catalog,
-            lookup,
-            streams,
-            Passthrough(lookup),
-            lasting.metrics,
-            token=lambda: secrets.token_hex(16),
-        )
-
     def tell_uses(self) -> None:
-        """Hot objects count as used."""
+        """Hot objects count as used, and what was given is in the accounts."""
         for stored, count in self.hot.uses():
             self._store.used(SliceKey(stored.version, 0), count)
+            self._giving.add(stored.meta.key, count * stored.meta.length, count, count)
+        self._accounts.gave(self._giving.take(), self._clock())
 
     async def close(self) -> None:
         await self.origins.close()

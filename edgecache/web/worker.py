@@ -14,6 +14,7 @@ from aiohttp import web
 
 from edgecache.board import Board
 from edgecache.config import Config
+from edgecache.core.accounts import Giving
 from edgecache.core.errors import EdgecacheError, VersionChanged
 from edgecache.core.index import StoredResponse
 from edgecache.core.model import ByteSpan, SliceKey
@@ -28,7 +29,7 @@ from edgecache.store import Bytes
 from edgecache.store.disk import most_open
 from edgecache.store.reader import ReadStore
 from edgecache.tasks import Tasks
-from edgecache.uses import write_uses
+from edgecache.uses import write_given, write_uses
 from edgecache.web.accesslog import open_access_log
 from edgecache.web.delivery import Delivery
 from edgecache.web.fast import FastPath
@@ -67,6 +68,7 @@ class Worker:
         self.url = ""
         self.tasks = Tasks()
         self._shared = shared
+        self._giving = Giving()
         self._clock = clock
         self._listener = listener
         self._tls = tls
@@ -135,9 +137,16 @@ class Worker:
             write_timeout=config.listen.write_timeout,
             clock=self._clock,
             access_log=self._access_log,
+            on_given=self._giving.add,
         )
         fast = FastPath(
-            Hits(shelf.hit, self.store.opened, clock=self._clock, slice_size=size),
+            Hits(
+                shelf.hit,
+                self.store.opened,
+                clock=self._clock,
+                slice_size=size,
+                on_hit=self._giving.add,
+            ),
             router,
             self.metrics,
             hot=self._hot,
@@ -171,9 +180,12 @@ class Worker:
     async def _tell_uses(self) -> None:
         for stored, count in self._hot.uses():
             self.store.used(SliceKey(stored.version, 0), count)
-        if uses := self.store.uses():
-            with suppress(EdgecacheError):  # the keeper is away: what was used lately is forgotten
+            self._giving.add(stored.meta.key, count * stored.meta.length, count, count)
+        with suppress(EdgecacheError):  # the keeper is away: what was used lately is forgotten
+            if uses := self.store.uses():
                 await self._relay.tell("/uses", write_uses(uses))
+            if given := self._giving.take():
+                await self._relay.tell("/given", write_given(given))
 
     async def close(self) -> None:
         """Drains: no new connections, running answers end within `listen.drain_timeout`."""

@@ -150,11 +150,35 @@ def test_a_304_without_fields_keeps_all_but_the_age() -> None:
     assert freshened(old, NotModified({"age": "7"}, 0, 0)).headers == (("a", "1"), ("age", "7"))
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"), [((), ("cat", "dog")), (("new",), ("new",))], ids=["none", "new ones"]
+)
+def test_a_304_may_bring_other_tags(said: tuple[str, ...], kept: tuple[str, ...]) -> None:
+    old = meta(tags=("cat", "dog"), era=3)
+    new = freshened(old, NotModified({}, NOW, NOW, said))
+    assert (new.tags, new.version) == (kept, old.version)
+
+
+def test_what_was_purged_softly_is_stale_until_it_is_revalidated() -> None:
+    old = meta(stale=True)
+    assert not stored_response(old, ROUTE).is_fresh(NOW)
+    new = freshened(old, NotModified({}, NOW, NOW))
+    assert stored_response(new, ROUTE).is_fresh(NOW)
+
+
 # The index
 
 
 KEYS = [ObjectKey("o", str(n)) for n in range(5)]
 STORED = stored_response(META, ROUTE)
+
+
+def test_what_is_meant_is_forgotten() -> None:
+    index = Index()
+    for key in KEYS:
+        index.put(key, STORED)
+    index.forget_if(lambda key, known: key.key > "2" and known is STORED)
+    assert [key.key for key in KEYS if index.get(key, NOW)] == ["0", "1", "2"]
 
 
 def test_the_longest_unused_is_forgotten() -> None:

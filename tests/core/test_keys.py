@@ -12,6 +12,7 @@ from edgecache.core.keys import (
     MAX_TARGET,
     MOUNTS,
     checked,
+    checked_prefix,
     is_public,
     resolve,
 )
@@ -341,3 +342,14 @@ def test_public_is_what_starts_with_a_prefix(
     key: str, prefixes: tuple[str, ...], public: bool
 ) -> None:
     assert is_public(key, prefixes) is public
+
+
+@pytest.mark.parametrize("prefix", ["o", "outputs/", "outputs/cat", "a" * MAX_KEY])
+def test_a_prefix_is_what_keys_could_begin_with(prefix: str) -> None:
+    assert checked_prefix(prefix) == prefix
+
+
+@pytest.mark.parametrize("prefix", ["", "/outputs/", "a\n", "a" * (MAX_KEY + 1)])
+def test_what_no_key_begins_with_is_no_prefix(prefix: str) -> None:
+    with pytest.raises(BadTarget):
+        checked_prefix(prefix)

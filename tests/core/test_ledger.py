@@ -2,28 +2,33 @@ import pytest
 
 from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import Removal, SliceKey
+from edgecache.core.policies import make_policy
+from edgecache.core.policy import Loaded, Popularity
 
-OLD = [SliceKey("old", number) for number in range(3)]
-NEW = [SliceKey("new", number) for number in range(3)]
+NOW = 1_700_000_000.0
+
+OLD = [SliceKey("0d", number) for number in range(3)]
+NEW = [SliceKey("ee", number) for number in range(3)]
 
 
 def ledger_of(*keys: SliceKey, spare: int = 0) -> Ledger:
-    ledger = Ledger(spare=spare)
+    ledger = Ledger(make_policy("lru"), spare=spare)
     for key in keys:
-        assert ledger.add(key, 10, budget=1000) == []
+        assert ledger.add(key, 10, budget=1000, now=NOW) == []
     return ledger
 
 
 def test_a_budget_that_has_shrunk_takes_more_than_the_new_slice_needs() -> None:
     ledger = ledger_of(*OLD)
-    gone = ledger.add(NEW[0], 10, budget=20)
+    gone = ledger.add(NEW[0], 10, budget=20, now=NOW)
     assert gone == [Gone(OLD[0], 10, Removal.EVICTED), Gone(OLD[1], 10, Removal.EVICTED)]
     assert (len(ledger), ledger.size) == (2, 20)
 
 
 def test_what_was_on_the_disk_is_taken_in_as_far_as_it_fits() -> None:
-    ledger = Ledger(spare=0)
-    gone = ledger.load([(key, 10) for key in OLD], budget=20)
+    ledger = Ledger(make_policy("lru"), spare=0)
+    ledger.load([Loaded(key, 10, 0, 0.0) for key in OLD])
+    gone = ledger.shrink(20)
     assert gone == [Gone(OLD[0], 10, Removal.EVICTED)]
     assert (len(ledger), ledger.size) == (2, 20)
 
@@ -31,28 +36,28 @@ def test_what_was_on_the_disk_is_taken_in_as_far_as_it_fits() -> None:
 def test_what_does_not_fit_evicts_nothing() -> None:
     ledger = ledger_of(*OLD)
     with pytest.raises(ValueError, match="do not fit"):
-        ledger.add(NEW[0], 21, budget=20)
+        ledger.add(NEW[0], 21, budget=20, now=NOW)
     assert len(ledger) == 3
 
 
 def test_slices_of_a_superseded_version_go_first_and_are_counted_as_such() -> None:
     ledger = ledger_of(*NEW, *OLD)
-    ledger.supersede("old", range(3))
+    ledger.supersede("0d", range(3))
     assert ledger.shrink(30) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
 
 
 def test_superseded_ends_with_the_last_slice() -> None:
     """The object may get its old bytes back: another slice of that version is like any other."""
     ledger = ledger_of(OLD[0])
-    ledger.supersede("old", range(1))
+    ledger.supersede("0d", range(1))
     ledger.shrink(0)
-    ledger.add(OLD[0], 10, budget=100)
+    ledger.add(OLD[0], 10, budget=100, now=NOW)
     assert ledger.shrink(0) == [Gone(OLD[0], 10, Removal.EVICTED)]
 
 
 def test_to_supersede_the_unknown_is_nothing() -> None:
     ledger = ledger_of(NEW[0])
-    ledger.supersede("old", range(1000))
+    ledger.supersede("0d", range(1000))
     assert ledger.shrink(0) == [Gone(NEW[0], 10, Removal.EVICTED)]
 
 
@@ -64,7 +69,7 @@ def test_removed_once() -> None:
 
 
 def test_stored_responses_without_a_slice_are_bounded() -> None:
-    ledger = Ledger(spare=2)
+    ledger = Ledger(make_policy("lru"), spare=2)
     for version in ("a", "b", "c", "a", "d"):
         ledger.meta_saved(version)
     assert ledger.emptied() == ["b", "c"]
@@ -73,18 +78,45 @@ def test_stored_responses_without_a_slice_are_bounded() -> None:
 
 def test_a_stored_response_stays_as_long_as_its_version_has_a_slice() -> None:
     ledger = ledger_of(*NEW)
-    ledger.meta_saved("new")
+    ledger.meta_saved("ee")
     ledger.remove(NEW[0], Removal.CORRUPT)
     ledger.shrink(10)
     assert ledger.emptied() == []
     ledger.shrink(0)
-    assert ledger.emptied() == ["new"]
+    assert ledger.emptied() == ["ee"]
 
 
 def test_the_first_slice_of_a_version_keeps_its_stored_response() -> None:
-    ledger = Ledger(spare=1)
-    ledger.meta_saved("new")
-    ledger.add(NEW[0], 10, budget=100)
-    ledger.meta_saved("other")
-    ledger.access(NEW[0])
+    ledger = Ledger(make_policy("lru"), spare=1)
+    ledger.meta_saved("ee")
+    ledger.add(NEW[0], 10, budget=100, now=NOW)
+    ledger.meta_saved("0e")
+    ledger.access(NEW[0], NOW)
     assert ledger.emptied() == []
+
+
+def test_of_much_that_is_too_much_a_part_at_a_time() -> None:
+    keys = [SliceKey("aa", number) for number in range(100)]
+    ledger = ledger_of(*keys)
+    assert ledger.count(50) == 5
+    assert [one.key for one in ledger.shrink(200, most=16)] == keys[:16]
+    assert len(ledger.shrink(200, most=16)) == 16
+    assert len(ledger.shrink(200, most=1000)) == 48
+    assert ledger.shrink(200, most=16) == []
+    assert Ledger(make_policy("lru"), spare=0).count(50) == 0
+
+
+def test_half_of_the_room_is_told_by_slices() -> None:
+    ledger = ledger_of(*OLD)
+    assert ledger.has_half("0d", 10, 60)
+    assert not ledger.has_half("0d", 10, 61)
+    assert not ledger.has_half("ee", 10, 60)
+
+
+def test_what_the_policy_knows_is_passed_on() -> None:
+    ledger = ledger_of(OLD[0])
+    ledger.access(OLD[0], NOW + 1, 2)
+    assert ledger.popularity(OLD[0]) == Popularity(3, NOW + 1)
+    assert list(ledger.changed()) == [(OLD[0], 3, NOW + 1)]
+    assert list(ledger.changed()) == []
+    assert [ledger.admits(OLD[1], 10), ledger.admits(OLD[1], 10)] == [False, True]

@@ -76,3 +76,13 @@ def test_enum_values_are_fit_for_labels_and_headers(enum: type) -> None:
     if issubclass(enum, StrEnum):
         for member in enum:
             assert member.value == member.name.lower().replace("_", "-")
+
+
+def test_bytes_from_before_and_after_a_purge_are_of_two_versions() -> None:
+    """Though the origin calls them the same."""
+    before = META
+    after = replace(before, era=3)
+    assert after.version != before.version
+    assert after.names_same(before)
+    assert not replace(after, etag='"v2"').names_same(before)
+    assert replace(before, epoch=3, tags=("cat",), stale=True).version == before.version

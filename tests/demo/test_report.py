@@ -92,14 +92,6 @@ def test_milliseconds(times: tuple[float, ...], text: str) -> None:
     assert report.milliseconds(times) == text
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (737_630, "738 kB"), (1_344_000, "1.34 MB")],
-)
-def test_size(count: int, text: str) -> None:
-    assert report.size(count) == text
-
-
 def test_summary_has_the_price_and_the_saving() -> None:
     text = report.summary(OUTCOME.totals, 0.21)
     assert "Saved 1.50 MB of reads from the origin" in text

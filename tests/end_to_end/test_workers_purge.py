@@ -37,7 +37,7 @@ class Versions:
             data = Pattern(size + self.number % 7, seed=self.number % 8)
             etag = f"{self.number:032x}"
             self._bodies[key, etag] = self.number, data.read()
-            self._origin.origin.put(key, data, etag=etag)
+            self._origin.origin.put(key, data, etag=etag, headers={"Cache-Tag": "hot"})
 
     def wait_for_answers(self, count: int = 60) -> None:
         """Until so many more have come."""
@@ -75,7 +75,22 @@ def ask(url: str, versions: Versions, number: int, over: Event) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("what", ["key", "all", "both"])
+Asked = dict[str, str | bool]
+ONE: list[Asked] = [{"key": key} for key in SIZES]
+EACH: list[list[Asked]] = [
+    [{"prefix": "outputs/"}],
+    [{"tag": "hot"}],
+    [{"all": True}],
+    [{"prefix": "outputs/", "soft": True}],
+    [{"tag": "hot", "soft": True}],
+    ONE,
+    [asked | {"soft": True} for asked in ONE],
+    [{"all": True, "soft": True}],
+]
+PURGES: dict[str, list[list[Asked]]] = {"key": [ONE], "prefix": EACH[:1], "each": EACH}
+
+
+@pytest.mark.parametrize("what", PURGES)
 def test_after_a_purge_has_returned_nobody_gets_what_was_before_it(
     origin: OriginThread, workers: int, tmp_path: Path, what: str
 ) -> None:
@@ -95,11 +110,8 @@ def test_after_a_purge_has_returned_nobody_gets_what_was_before_it(
         for round_ in range(ROUNDS):
             versions.wait_for_answers()
             versions.replace()
-            if what == "all" or (what == "both" and round_ % 2):
-                assert server.purge({"all": True})[0] == 200
-            else:
-                for key in SIZES:
-                    assert server.purge({"key": key})[0] == 200
+            for asked in PURGES[what][round_ % len(PURGES[what])]:
+                assert server.purge(asked)[0] == 200
             versions.least = versions.number
     assert versions.seen["200  hit; tt"] > ROUNDS
     assert server.stderr.find("ERROR|Traceback") is None, str(server.stderr)

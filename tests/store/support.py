@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ COST = slice_cost(SIZE + 200)
 Make = Callable[..., DiskStore]
 
 
-async def restarted(store: DiskStore, make: Make, **other: int) -> DiskStore:
+async def restarted(store: DiskStore, make: Make, **other: Any) -> DiskStore:
     await store.close()
     store = make(**other)
     await store.start()

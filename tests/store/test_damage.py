@@ -35,7 +35,7 @@ async def test_a_damaged_slice_is_a_miss_and_counted_and_can_be_put_again(
     assert await read(store, CLIP) is None
     assert not store.has(CLIP.key())
     assert removals.seen == [(Removal.CORRUPT, COST)]
-    if damage not in ("a folder", "its folder is a file"):
+    if damage != "a folder":
         assert await put(store, CLIP)
         assert await read(store, CLIP) == CLIP.data()
     else:

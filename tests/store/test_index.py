@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.store.index import MAX_META, Rows, SliceIndex, meta_name
+from edgecache.core.model import ObjectKey
+from edgecache.store.index import MAX_META, SliceIndex, meta_name
+from edgecache.store.index_rows import (
+    Rows,
+)
 from edgecache.store.rows import RowRefused
 from tests.slices import meta_of, sliced
 from tests.store.test_rows import Payload
 
 META = meta_of()
 NAMES = [f"v1-1/ab/{'ab' * 16}-0", f"v1-1/ab/{'ab' * 16}-1", f"v1-1/cd/{'cd' * 16}-0"]
-EMPTY = Rows([], [], 0)
+EMPTY = Rows([], 0)
+UNKNOWN = (0, 0.0)  # the count and priority of a slice that is new
 
 
 @pytest.fixture
@@ -48,15 +53,31 @@ def test_rows_come_back_in_the_order_in_which_they_came(index: SliceIndex) -> No
     for length, name in enumerate(reversed(NAMES)):
         index.add(name, 100 + length, gone=())
     index.save_meta(META)
-    slices = [(NAMES[2], 100), (NAMES[1], 101), (NAMES[0], 102)]
-    assert reopened(index) == Rows(slices, [META.version], 0)
+    slices = [(NAMES[2], 100, *UNKNOWN), (NAMES[1], 101, *UNKNOWN), (NAMES[0], 102, *UNKNOWN)]
+    assert reopened(index) == Rows(slices, 0)
+
+
+def test_an_index_of_before_that_is_read_too(index: SliceIndex, folder: Path) -> None:
+    index.add(NAMES[0], 100, gone=())
+    sql(folder, "DROP INDEX Cache_slices")
+    for _ in range(2):
+        assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
+
+
+def test_versions_are_told_but_not_those_that_are_known(index: SliceIndex) -> None:
+    metas = [meta_of(f"outputs/{number}.mp4") for number in range(3)]
+    for meta in metas:
+        index.save_meta(meta)
+    index.add(NAMES[0], 100, gone=())
+    known = metas[1].version
+    assert set(index.other_versions(known.__eq__)) == {metas[0].version, metas[2].version}
 
 
 def test_a_row_comes_as_others_go(index: SliceIndex) -> None:
     index.add(NAMES[0], 100, gone=())
     index.add(NAMES[1], 100, gone=[NAMES[0]])
     index.remove([NAMES[2]])  # which is not there
-    assert reopened(index).slices == [(NAMES[1], 100)]
+    assert reopened(index).slices == [(NAMES[1], 100, *UNKNOWN)]
 
 
 def test_stored_responses_are_kept_by_key(index: SliceIndex) -> None:
@@ -104,7 +125,7 @@ def test_planted_rows_are_deleted_and_counted(
     index: SliceIndex, folder: Path, planted: str
 ) -> None:
     sql(folder, PLANTED[planted], pickle.dumps(Payload(folder / "marker")))
-    assert reopened(index) == Rows([], [], refused=1)
+    assert reopened(index) == Rows([], refused=1)
     assert reopened(index) == EMPTY
     assert not (folder / "marker").exists()
 
@@ -165,7 +186,7 @@ def test_an_index_that_cannot_be_read_is_set_aside(
     assert reopened(index) == EMPTY
     assert (folder / "broken-1" / "cache.db").exists()
     index.add(NAMES[0], 100, gone=())
-    assert reopened(index).slices == [(NAMES[0], 100)]
+    assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
 
 
 def test_the_last_two_are_kept(index: SliceIndex, folder: Path) -> None:
@@ -217,7 +238,7 @@ def test_a_full_disk_is_no_reason_to_set_an_index_aside(
         with pytest.raises(StoreError, match="full"):
             index.open()
     assert not index.usable
-    assert reopened(index).slices == [(NAMES[0], 100)]
+    assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
     assert not (folder / "broken-1").exists()
 
 
@@ -240,7 +261,7 @@ def test_rows_that_could_not_be_deleted_are_deleted_later(index: SliceIndex, fol
         index.save_meta(META)
     lock.close()
     index.add("another", 100, gone=[NAMES[1]])
-    assert [name for name, _ in reopened(index).slices] == [NAMES[2], "another"]
+    assert [row[0] for row in reopened(index).slices] == [NAMES[2], "another"]
 
 
 def test_a_row_that_failed_and_then_came_is_not_deleted_later(
@@ -254,7 +275,7 @@ def test_a_row_that_failed_and_then_came_is_not_deleted_later(
     lock.close()
     index.add(NAMES[0], 100, gone=())
     index.remove([])
-    assert reopened(index).slices == [(NAMES[0], 100)]
+    assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
 
 
 def test_a_lock_hides_nothing_from_the_reader(index: SliceIndex, folder: Path) -> None:
@@ -293,3 +314,46 @@ def test_objects_of_two_origins_do_not_meet() -> None:
     clip = sliced()
     other = clip.meta.key._replace(origin="other")
     assert meta_name(clip.meta.key) != meta_name(other)
+
+
+def test_uses_are_kept_in_the_rows(index: SliceIndex) -> None:
+    for name in NAMES:
+        index.add(name, 100, gone=())
+    index.remember([(3, 17.5, NAMES[1]), (9, 1.0, "v1-65536/of/none-0")])
+    uses = {name: use for name, _, *use in reopened(index).slices}
+    assert uses == {NAMES[0]: [0, 0.0], NAMES[1]: [3, 17.5], NAMES[2]: [0, 0.0]}
+
+
+def test_uses_by_another_policy_are_forgotten(index: SliceIndex, folder: Path) -> None:
+    index.add(NAMES[0], 100, gone=())
+    index.remember([(3, 17.5, NAMES[0])])
+    index.close()
+    other = SliceIndex(folder, 2**30, "lru")
+    assert other.open().slices == [(NAMES[0], 100, *UNKNOWN)]
+    other.close()
+    assert index.open().slices == [(NAMES[0], 100, *UNKNOWN)]
+
+
+@pytest.mark.parametrize(
+    "used", ["'x', 1.0", "3, 'x'", "-1, 1.0", "3, 9e999", "3, NULL", "3, -1.0"]
+)
+def test_a_use_that_nobody_counted_is_unknown(index: SliceIndex, folder: Path, used: str) -> None:
+    index.add(NAMES[0], 100, gone=())
+    index.close()
+    sql(folder, f"UPDATE Cache SET (access_count, access_time) = ({used})")
+    assert index.open().slices == [(NAMES[0], 100, *UNKNOWN)]
+
+
+def test_versions_are_found_by_the_beginning_of_their_key(index: SliceIndex) -> None:
+    metas = [meta_of(key) for key in ("a/b", "a/\U0010ffff", "b/a", "a")]
+    for meta in metas:
+        index.save_meta(meta)
+    under = index.versions([ObjectKey("runpod", "a/")])
+    assert under == {metas[0].version, metas[1].version}
+    assert index.versions([ObjectKey("other", "a/")]) == index.versions([]) == set()
+
+
+def test_as_many_rows_go_at_once_as_the_log_has_room_for(folder: Path) -> None:
+    assert SliceIndex(folder, 2**20).batch == 16
+    assert SliceIndex(folder, 2**26).batch == 64
+    assert SliceIndex(folder, 2**40).batch == 256

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.store.disk import DiskStore, slack
+from edgecache.store.disk import DiskStore
 from edgecache.store.lingering import Lingering
+from edgecache.store.room import slack
 from tests.conftest import FakeClock
 from tests.slices import SIZE, Removals, slice_files, sliced
 from tests.store.support import CLIP, COST, Make, patch_os, restarted
@@ -100,7 +101,7 @@ class Bench:
 
     async def fill(self) -> None:
         """Until a slice more would cost one."""
-        while self.store._ledger.size + COST <= self.store._budget():
+        while self.store._ledger.size + COST <= self.store._room.budget():
             assert await self.put()
 
     async def crowd(self) -> int:
@@ -181,12 +182,12 @@ async def test_what_would_need_more_room_than_lingers_is_refused(
     await bench.fill()
     full = store.slices
     assert await bench.crowd() >= 3
-    evicted, held = len(removals.seen), store._held
-    assert store._slack - COST < held
+    evicted, held = len(removals.seen), store._room.held
+    assert store._room.slack - COST < held
     assert store.size <= LIMIT
     for _ in range(10):
         assert not await bench.put()
-    assert (len(removals.seen), store._held, store.slices) == (evicted, held, full)
+    assert (len(removals.seen), store._room.held, store.slices) == (evicted, held, full)
     bench.clock.advance(LINGER)
     assert store.size < LIMIT - held
     assert await bench.put()
@@ -199,15 +200,15 @@ async def test_fifty_at_once_evict_no_more_than_one_after_the_other(
     await bench.fill()
     puts = await asyncio.gather(*(bench.put() for _ in range(50)))
     assert sum(puts) >= 3
-    assert len(removals.seen) * COST == bench.store._held <= bench.store._slack
-    assert bench.store._leaving == 0
+    assert len(removals.seen) * COST == bench.store._room.held <= bench.store._room.slack
+    assert bench.store._room.leaving == 0
 
 
 async def test_what_needs_no_eviction_is_not_refused(bench: Bench) -> None:
     await bench.fill()
     await bench.crowd()
     clip = sliced("small.mp4", length=10)
-    small = bench.store._budget() - bench.store._ledger.size
+    small = bench.store._room.budget() - bench.store._ledger.size
     assert small < COST
     for number in range(3):
         bench.store._remove(CLIP.key(bench.next - 10 - number))
@@ -225,11 +226,11 @@ async def test_what_was_read_here_lingers_from_when_it_is_closed(bench: Bench) -
     store._remove(CLIP.key(0))
     await until(lambda: not store._writer.unswept)
     bench.clock.advance(LINGER)
-    assert (store._open.unlinked, store._held) == (COST, 0)
+    assert (store._open.unlinked, store._room.held) == (COST, 0)
     del reader
-    assert (store._open.unlinked, store._held) == (0, COST)
+    assert (store._open.unlinked, store._room.held) == (0, COST)
     bench.clock.advance(LINGER)
-    assert store._held == 0
+    assert store._room.held == 0
 
 
 async def test_a_write_that_fails_leaves_the_books_right(
@@ -241,8 +242,8 @@ async def test_a_write_that_fails_leaves_the_books_right(
         patch_os(patched, "writev")
         assert not await bench.put()
     await until(lambda: not store._writer.unswept)
-    assert store._leaving == 0
-    assert store._held == COST  # what went for it
+    assert store._room.leaving == 0
+    assert store._room.held == COST  # what went for it
     assert store.size <= LIMIT
     bench.clock.advance(LINGER)
     assert await bench.put()
@@ -253,9 +254,9 @@ async def test_the_next_process_goes_by_what_the_last_may_have_removed(
 ) -> None:
     await bench.fill()
     bench.store = store = await restarted(bench.store, make, limit=LIMIT, linger=3600)
-    assert store._held == store._slack
+    assert store._room.held == store._room.slack
     assert store.size <= LIMIT
-    while store._ledger.size + COST <= store._budget():
+    while store._ledger.size + COST <= store._room.budget():
         assert await bench.put()
     assert not await bench.put()
     assert await read(store, CLIP) == CLIP.data()
@@ -265,7 +266,7 @@ async def test_stored_responses_wait_for_room_too(bench: Bench) -> None:
     await bench.fill()
     await bench.crowd()
     assert await bench.store.save_meta(CLIP.meta)
-    bench.store._lingering.add(bench.store._slack)
+    bench.store._lingering.add(bench.store._room.slack)
     assert not await bench.store.save_meta(CLIP.meta)
     bench.clock.advance(LINGER)
     assert await bench.store.save_meta(CLIP.meta)

@@ -34,7 +34,8 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def opened(file: Path, threads: ThreadPoolExecutor) -> Callable[[], DiskSlice]:
     def make() -> DiskSlice:
-        opened = OpenedFile(os.open(file, os.O_RDONLY), len(HEADER), len(DATA))
+        written = file.stat().st_mtime_ns
+        opened = OpenedFile(os.open(file, os.O_RDONLY), len(HEADER), len(DATA), written)
         return DiskSlice(opened, nowait=NoWait(), threads=threads)
 
     return make
@@ -118,6 +119,28 @@ async def test_a_file_cut_short_gives_no_short_bytes(
     with pytest.raises(StoreError, match="cut short"):
         await slice_.read(0, 2000)
     assert failures == [1]
+
+
+async def test_a_file_that_was_written_to_gives_no_bytes(
+    opened: Callable[[], DiskSlice], file: Path
+) -> None:
+    slice_ = opened()
+    failures = []
+    slice_.on_failure = lambda: failures.append(1)
+    with file.open("r+b") as data:
+        data.seek(5000)
+        data.write(b"!")
+    assert slice_.read_nowait(0, 2000) is None
+    with pytest.raises(StoreError, match="was written to"):
+        await slice_.read(0, 2000)
+    assert failures == [1]
+
+
+def test_a_file_without_a_name_is_read_on(opened: Callable[[], DiskSlice], file: Path) -> None:
+    """What is evicted is removed while it is read."""
+    slice_ = opened()
+    file.unlink()
+    assert slice_._read(0, 2000) == DATA[:2000]
 
 
 async def test_a_read_error_is_the_stores(

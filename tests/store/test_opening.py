@@ -16,6 +16,7 @@ from edgecache.store.opening import Openings
 from tests.slices import SIZE, slice_files
 from tests.store.support import CLIP, held_files, patch_os
 from tests.store.test_disk import put
+from tests.store.test_files import DAMAGES
 from tests.waiting import until
 
 
@@ -105,6 +106,57 @@ async def test_one_that_somebody_still_reads_is_not_opened_again(
     assert wired.kept.get(CLIP.key(0)) is None
     assert await wired.openings.open(CLIP.key(0), CLIP.meta) is reader
     assert wired.kept.get(CLIP.key(0)) is reader
+    await wired.openings.close()
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is too young to be remembered."""
+    monkeypatch.setattr("edgecache.store.verified.SETTLED", 0.0)
+
+
+async def test_one_that_was_verified_is_opened_again_unread(
+    store: DiskStore, directory: Path, gate: Gate, settled: None
+) -> None:
+    gate.event.set()
+    for number in range(2):
+        await put(store, CLIP, number)
+    wired = Wired(directory, most=1)
+    for number in (0, 1, 0, 1):
+        opened = await wired.openings.open(CLIP.key(number), CLIP.meta)
+        assert opened is not None
+        assert opened is wired.kept.get(CLIP.key(number))
+        assert await asyncio.to_thread(opened._read, 0, opened.length) == CLIP.data(number)
+    assert gate.reads == 2 + 4
+    await wired.openings.close()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_one_that_was_damaged_since_is_wrong(
+    store: DiskStore, directory: Path, settled: None, damage: str
+) -> None:
+    await put(store, CLIP)
+    wired = Wired(directory)
+    assert await wired.openings.open(CLIP.key(), CLIP.meta) is not None
+    wired.kept.forget(CLIP.key())
+    DAMAGES[damage](slice_files(directory)[0])
+    assert await wired.openings.open(CLIP.key(), CLIP.meta) is None
+    assert wired.wrong == [CLIP.key()]
+    await wired.openings.close()
+
+
+async def test_one_that_was_put_anew_is_verified_anew(
+    store: DiskStore, directory: Path, gate: Gate, settled: None
+) -> None:
+    gate.event.set()
+    wired = Wired(directory)
+    for _ in range(2):
+        await put(store, CLIP)
+        assert await wired.openings.open(CLIP.key(), CLIP.meta) is not None
+        wired.kept.forget(CLIP.key())
+        store.discard(CLIP.meta.version, range(1))
+        await until(lambda: not slice_files(directory))
+    assert gate.reads == 2
     await wired.openings.close()
 
 

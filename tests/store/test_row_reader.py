@@ -3,12 +3,15 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgecache.core.marks import Kind, Mark, Target
 from edgecache.store.files import SliceFiles
-from edgecache.store.index import DATABASE, SliceIndex, meta_name
+from edgecache.store.index import SliceIndex, meta_name
+from edgecache.store.index_files import DATABASE
 from edgecache.store.row_reader import PATIENCE, RowReader
 from tests.slices import SIZE, sliced
 from tests.store.support import CLIP, plant
@@ -47,6 +50,31 @@ def test_rows_are_seen_as_they_come_and_go(index: SliceIndex, rows: RowReader) -
     assert rows.slices(CLIP.meta.version) == {1, 7, 11}
     index.remove_meta(CLIP.meta.key)
     assert not knows(rows)
+
+
+def test_what_was_purged_is_not_seen_and_what_came_since_is(
+    index: SliceIndex, rows: RowReader
+) -> None:
+    index.save_meta(CLIP.meta)
+    index.save_mark(Mark(1, Target(Kind.PREFIX, "inputs/")))
+    assert knows(rows)
+    soft = Mark(2, Target(Kind.PREFIX, "outputs/"), soft=True)
+    index.save_mark(soft)
+    assert rows.load_meta(CLIP.meta.key) == replace(CLIP.meta, stale=True)
+    index.save_mark(Mark(3, Target(Kind.ALL)))
+    assert rows.load_meta(CLIP.meta.key) is None
+    since = replace(CLIP.meta, epoch=3)
+    index.save_meta(since)
+    assert rows.load_meta(CLIP.meta.key) == since
+
+
+def test_by_a_damaged_mark_nothing_is_known(
+    tmp_path: Path, index: SliceIndex, rows: RowReader
+) -> None:
+    index.save_meta(CLIP.meta)
+    index.save_mark(Mark(1, Target(Kind.PREFIX, "inputs/")))
+    index._cache._sql("UPDATE Cache SET value = 'x' WHERE key LIKE 'purge:%'")
+    assert rows.load_meta(CLIP.meta.key) is None
 
 
 def test_slices_are_of_the_version_alone(index: SliceIndex, rows: RowReader) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from edgecache.store import writer
 from edgecache.store.disk import DiskStore
 from tests.slices import SIZE, disk_use, slice_files
-from tests.store.support import CLIP, COST, Make, patch_os
+from tests.store.support import CLIP, COST, LIMIT, Make, patch_os
 from tests.store.test_disk import put, read
 from tests.waiting import until
 
@@ -63,8 +65,8 @@ async def test_trouble_ends_without_a_request(
 
 async def test_an_index_that_fails_is_told_and_got_over(store: DiskStore, directory: Path) -> None:
     await put(store, CLIP, 0)
-    store._folder.index._cache._timeout = 0
-    await store._writer.change(store._folder.index._cache.close)
+    impatient = "PRAGMA busy_timeout = 0"
+    await store._writer.change(lambda: store._folder.index._cache._sql(impatient))
     lock = sqlite3.connect(directory / "cache.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     assert not await put(store, CLIP, 1)
@@ -97,6 +99,40 @@ async def test_a_folder_that_cannot_be_made_is_trouble_not_the_end(
     await until(lambda: not store.trouble())
     assert await put(store, CLIP)
     await store.close()
+
+
+async def test_a_folder_that_is_gone_is_found_out_and_made_again_without_a_request(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PROBE_INTERVAL", 0.01)
+    told: list[str] = []
+    store = DiskStore(
+        directory,
+        limit=LIMIT,
+        slice_size=SIZE,
+        on_unlinked=lambda: told.append("unlinked"),
+        on_lost=lambda: told.append("lost"),
+    )
+    await store.start()
+    await put(store, CLIP)
+    told.clear()
+    shutil.rmtree(directory)
+    await until(lambda: "lost" in told and not store.trouble())
+    assert told == ["lost", "unlinked"]  # others let go of what they have open
+    assert not store.has(CLIP.key())
+    assert await put(store, CLIP)
+    assert await read(store, CLIP) == CLIP.data()
+    await store.close()
+
+
+async def test_what_is_lost_is_not_waited_for(store: DiskStore, directory: Path) -> None:
+    """Two intervals, one to find out and one to make another, would be ten seconds."""
+    await until(lambda: store._writer._changes == 0)  # what a start does behind
+    shutil.rmtree(directory)
+    store._writer.interval = 1000.0
+    assert not await put(store, CLIP)
+    await until(lambda: not store.trouble())
+    assert await put(store, CLIP)
 
 
 class FailingCalls:

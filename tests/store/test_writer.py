@@ -153,6 +153,52 @@ async def test_what_could_not_be_removed_counts_and_is_tried_again(
     assert slice_files(wired.folder._directory) == []
 
 
+async def test_what_is_no_slice_is_found_and_swept(wired: Wired) -> None:
+    names = list(await wired.write(3))
+    wired.slices.add(names[1])
+    wired.writer.look(wired.folder.files.prepare())
+    await wired.writer.looked(10.0)
+    await until(lambda: not wired.writer.unswept)
+    assert [path.name for path in slice_files(wired.folder._directory)] == [Path(names[1]).name]
+
+
+async def test_as_long_as_not_all_was_seen_it_is_looked_for(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def fail_twice(place: str, _is_slice: Callable[[str], bool]) -> dict[str, int]:
+        seen.append(place)
+        assert wired.writer.is_looking
+        if len(seen) == 4:  # the folder was opened anew meanwhile
+            wired.writer.look(["e", "f"])
+        if len(seen) in (1, 2):
+            fail()
+        return {}
+
+    monkeypatch.setattr(wired.folder, "strays", fail_twice)
+    wired.writer.look(["a", "b", "c"])
+    await wired.writer.looked(10.0)
+    assert seen == ["c", "c", "c", "b", "f", "e"]
+
+
+async def test_who_waits_for_it_waits_no_longer_than_that(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def wait(*_: object) -> dict[str, int]:
+        assert gate.wait(10)
+        return {}
+
+    monkeypatch.setattr(wired.folder, "strays", wait)
+    wired.writer.look(["a"])
+    await wired.writer.looked(0.0)
+    assert wired.writer.is_looking
+    gate.set()
+    await until(lambda: not wired.writer.is_looking)
+
+
 async def test_a_writer_may_take_what_has_to_go(wired: Wired) -> None:
     files = await wired.write(3)
     again = next(iter(files))

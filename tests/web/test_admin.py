@@ -1,13 +1,15 @@
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
 from edgecache import __version__
 from edgecache.catalog import Catalog
-from edgecache.config import Costs
+from edgecache.config import Config, Costs, Origin
+from edgecache.core.accounts import Accounts
 from edgecache.core.errors import NotFound, UpstreamError
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Reason, Result, Source
@@ -17,10 +19,13 @@ from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
 from edgecache.origins import DEAD_AFTER, Origins
+from edgecache.purger import Purger
 from edgecache.store.memory import MemoryStore
 from edgecache.tasks import Tasks
 from edgecache.upstream import Body
 from edgecache.web.admin import Admin
+from edgecache.web.explaining import Explainer
+from edgecache.web.routing import Router
 
 KEY = ObjectKey("volume", "outputs/a.png")
 ROUTE = Route(label="/", ttl=60, browser_ttl=60)
@@ -44,6 +49,10 @@ class FailingUpstream:
     async def close(self) -> None: ...
 
 
+async def not_asked(_: web.Request) -> web.Response:
+    raise AssertionError
+
+
 class Parts:
     def __init__(self, folder: Path, token: str = "") -> None:
         self.metrics = Metrics(Costs(app_platform=0.2, host=0.01, origin=0.05))
@@ -51,17 +60,34 @@ class Parts:
         self.upstream = FailingUpstream()
         self.origins = Origins({"volume": self.upstream}, self.metrics)
         self.tasks = Tasks()
+        fills = FillTable(self.tasks, on_end=lambda _: None)
         catalog = Catalog(
             self.store,
             self.tasks,
             self.metrics,
-            FillTable(self.tasks, on_end=lambda _: None),
+            fills,
             generations=Generations(),
             clock=lambda: 0.0,
             slice_size=2**20,
         )
+        explainer = Explainer(
+            Router(Config(origins={"volume": Origin(endpoint="https://s3.example", bucket="b")})),
+            store=self.store,
+            catalog=catalog,
+            fills=fills,
+            accounts=Accounts(),
+            slice_size=2**20,
+            refresh=lambda: None,
+        )
         self.admin = Admin(
-            self.metrics, self.store, self.origins, catalog, cache_dir=folder, token=token
+            self.metrics,
+            self.store,
+            self.origins,
+            Purger(catalog, self.store, self.metrics),
+            not_asked,
+            explainer,
+            cache_dir=folder,
+            token=token,
         )
 
     async def fail(self, error: Exception, times: int) -> None:
@@ -142,7 +168,7 @@ async def test_stats_of_nothing(client: Client) -> None:
         "hit_ratio": None,
         "bytes": {"client": 0, "origin": 0, "saved": 0},
         "dollars": {"avoided": 0, "incurred": 0},
-        "cache": {"size": 0, "limit": 2**30, "slices": 0},
+        "cache": {"size": 0, "limit": 2**30, "pressure": 0, "slices": 0},
     }
 
 
@@ -168,6 +194,7 @@ async def test_stats(parts: Parts, client: Client) -> None:
         ("/readyz", True),
         ("/metrics", False),
         ("/api/stats", False),
+        ("/api/explain", False),
         ("/nothing", False),
         ("/healthz/..", False),
     ],

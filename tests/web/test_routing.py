@@ -104,3 +104,9 @@ def test_it_remembers_a_bounded_number_of_targets() -> None:
     for n in range(REMEMBERED + 10):
         made.resolve(f"/{n}")
     assert made.resolve.cache_info().currsize == REMEMBERED
+
+
+def test_a_route_has_its_tags() -> None:
+    routed = router(routes=[{"path": "/"}, {"path": "/outputs/", "tags": ["Media", "v 2"]}])
+    assert routed.resolve("/outputs/a.png")[1].tags == ("media", "v 2")
+    assert routed.resolve("/other/a.png")[1].tags == ()

@@ -1,0 +1,88 @@
+"""The files of the index, as files. Rule of this module: what is in their place and no file of ours
+goes out of the way, whatever it is; links are not followed.
+
+    cache.db*        the index
+    broken-1, -2     the index that could not be read last, and the one before it
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from edgecache.store.files import is_folder
+
+PAGE = 4096
+DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm")
+BROKEN = ("broken-1", "broken-2")
+
+# The index's files, by device and number.
+Inodes = tuple[tuple[int, int], ...]
+
+
+class IndexFiles:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def are_blocked(self) -> bool:
+        """Whether something is in their place that is no file, or none of ours."""
+        found = [self._directory / name for name in DATABASE]
+        return any(
+            not stat.S_ISREG(path.lstat().st_mode) or not os.access(path, os.W_OK)
+            for path in found
+            if os.path.lexists(path)
+        )
+
+    def found(self) -> Inodes | None:
+        """The files that are there; None: not all are."""
+        try:
+            return tuple(inode(self._directory / name) for name in DATABASE)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def set_aside(self) -> None:
+        there = [name for name in DATABASE if os.path.lexists(self._directory / name)]
+        if there:
+            newest, oldest = (self._directory / name for name in BROKEN)
+            remove(oldest)
+            if is_folder(newest):
+                newest.rename(oldest)
+            remove(newest)
+            newest.mkdir(mode=0o700)
+        for name in there:
+            (self._directory / name).rename(self._directory / BROKEN[0] / name)
+
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes on disk of each."""
+        return tuple(size(self._directory / name) for name in DATABASE)
+
+    def aside(self) -> int:
+        """Bytes of those that were set aside."""
+        return sum(size(file) for name in BROKEN for file in files(self._directory / name))
+
+
+def files(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        yield from folder.iterdir()
+
+
+def size(file: Path) -> int:
+    try:
+        return -(-file.stat().st_size // PAGE) * PAGE
+    except OSError:
+        return 0
+
+
+def inode(file: Path) -> tuple[int, int]:
+    found = file.lstat()
+    return found.st_dev, found.st_ino
+
+
+def remove(path: Path) -> None:
+    """Whatever it is; a link, not what it leads to."""
+    if is_folder(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""Slices that are damaged on the disk, under a running server and before a start: the client sees
+nothing of it, in front of one process and of several."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import serving
+from tests.pattern import Pattern
+from tests.serving import SLICE, Serve, Site
+from tests.slices import slice_files
+from tests.store.test_files import DAMAGES, flip
+
+serve = serving.serve
+
+KEY = "outputs/clip.mp4"
+TIMES = 4  # so that each worker is asked
+in_both_forms = pytest.mark.parametrize("serve", ["disk", "workers"], indirect=True)
+# In memory there is nothing to damage.
+COLD = {"hot_size": 0}
+# What somebody has open is still right, though nobody finds it any more.
+UNLINKED = {"missing", "a link", "a folder", "a pipe", "its folder is a file"}
+# The place is taken: no slice can be put there.
+BLOCKED = {"a folder", "its folder is a file"}
+
+
+def files_of(site: Site) -> list[Path]:
+    return slice_files(site.server.config.cache.dir)
+
+
+async def check(site: Site, body: Pattern) -> None:
+    for _ in range(TIMES):
+        reply = await site.get(f"/{KEY}")
+        assert (reply.status, reply.body) == (200, body.read())
+        await site.idle()
+
+
+def failures(site: Site) -> int:
+    return int(site.server.metrics.integrity_failures.value)
+
+
+@in_both_forms
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_under_a_running_server(serve: Serve, damage: str) -> None:
+    async with serve(cache=COLD) as site:
+        body = Pattern(SLICE)
+        site.origin.put(KEY, body)
+        await check(site, body)
+        DAMAGES[damage](files_of(site)[0])
+        await check(site, body)
+        if damage not in UNLINKED:
+            assert failures(site) == 1
+            assert site.origin.body_bytes == 2 * body.length
+        await site.restart()
+        await check(site, body)
+        if damage not in BLOCKED:
+            assert (await site.get(f"/{KEY}")).cache_status.startswith("edgecache; hit")
+
+
+@in_both_forms
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_before_a_start(serve: Serve, damage: str) -> None:
+    """A clean one: nothing is believed because the last server ended well."""
+    async with serve(cache=COLD) as site:
+        body = Pattern(SLICE)
+        site.origin.put(KEY, body)
+        await check(site, body)
+        await site.server.close()
+        DAMAGES[damage](files_of(site)[0])
+        await site.restart()
+        await check(site, body)
+        if damage not in BLOCKED:
+            assert failures(site) == 1
+            assert site.origin.body_bytes == 2 * body.length
+
+
+@in_both_forms
+@pytest.mark.parametrize("running", [True, False])
+async def test_one_bit_in_each_of_a_hundred_slices(serve: Serve, running: bool) -> None:
+    async with serve(cache=COLD) as site:
+        body = Pattern(100 * SLICE)
+        site.origin.put(KEY, body)
+        await check(site, body)
+        if not running:
+            await site.server.close()
+        for number, file in enumerate(files_of(site)):
+            flip(file, -1 - number * 600)
+        if not running:
+            await site.restart()
+        await check(site, body)
+        assert failures(site) == 100
+        assert site.origin.body_bytes == 2 * body.length
+        assert site.server.store.slices == 100
+
+
+@in_both_forms
+@pytest.mark.parametrize(
+    "damage", [lambda file: os.truncate(file, 10), lambda file: flip(file, 90)]
+)
+async def test_damaged_in_the_middle_of_an_answer(
+    serve: Serve, damage: Callable[[Path], object]
+) -> None:
+    async with serve(cache=COLD) as site:
+        body = Pattern(100 * SLICE)
+        site.origin.put(KEY, body)
+        await check(site, body)
+
+        async def damage_all() -> None:
+            for file in reversed(files_of(site)):
+                damage(file)
+                await asyncio.sleep(0)
+
+        reading = asyncio.gather(*(site.get(f"/{KEY}") for _ in range(TIMES)))
+        await damage_all()
+        assert [reply.body == body.read() for reply in await reading] == [True] * TIMES
+        await site.idle()
+        await check(site, body)
