@@ -96,14 +96,6 @@ class Ledger:
         self._count_out(key.version)
         return [Gone(key, size, reason)]
 
-    def clear(self) -> list[Gone]:
-        """All of it."""
-        victims = self._policy.shrink(0)
-        self._superseded.clear()
-        for key in victims:
-            self._count_out(key.version)
-        return [Gone(key, size, Removal.PURGED) for key, size in victims.items()]
-
     def access(self, key: SliceKey, now: float, count: int = 1) -> None:
         self._policy.access(key, now, count)
 

@@ -105,10 +105,6 @@ class SliceStore(Protocol):
     async def forget(self) -> bool:
         """True once no stored response can be found, by other processes either; slices stay."""
 
-    async def clear(self) -> bool:
-        """Nothing is there any more. True once no stored response can be found, by other processes
-        either; the files go behind."""
-
     def trouble(self) -> str:
         """What is wrong with the disk, "" if nothing is."""
 

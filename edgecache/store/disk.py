@@ -336,10 +336,6 @@ class DiskStore(DiskRows):
         ]
         self._writer.sweep(self._settle(gone))
 
-    async def clear(self) -> bool:
-        self._writer.sweep(self._settle(self._ledger.clear()))
-        return await self.forget()
-
     async def forget(self) -> bool:
         if not self._usable:
             return False

@@ -159,11 +159,6 @@ class MemoryStore:
         self._metas.clear()
         return True
 
-    async def clear(self) -> bool:
-        for key in list(self._data):
-            self._remove(key, Removal.PURGED, self._policy.remove(key))
-        return await self.forget()
-
     def trouble(self) -> str:
         return "No space left on device" if self.failing else ""
 

@@ -113,7 +113,8 @@ async def test_a_page_shows_an_image_and_seeks_in_a_video(
     }
     assert shown["ready"] >= 2  # HAVE_CURRENT_DATA: the frame is there
     entries = edge.access("/outputs/browser/movie.mp4", 2)
-    assert {entry["status"] for entry in entries} == {206}
+    # 499: it seeks on before the answer to its last seek has begun.
+    assert {206} <= {entry["status"] for entry in entries} <= {206, 499}
     assert entries[0]["referer"] == site
     edge.idle()
     length = media.origin.objects["outputs/browser/movie.mp4"].data.length
