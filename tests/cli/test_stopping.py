@@ -18,8 +18,11 @@ def test_the_task_is_cancelled_once(number: signal.Signals) -> None:
             signal.raise_signal(number)
             await asyncio.Event().wait()
         except asyncio.CancelledError:
+            after = asyncio.Event()  # signals are heeded in their order
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, after.set)
             signal.raise_signal(number)
-            await asyncio.sleep(0.01)  # would end here, were it cancelled again
+            signal.raise_signal(signal.SIGUSR1)
+            await after.wait()  # would end here, were it cancelled again
         return stop.is_set()
 
     assert asyncio.run(run())

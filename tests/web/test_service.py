@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 
@@ -12,6 +13,7 @@ from edgecache.web.service import Service
 from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Site
+from tests.waiting import until
 
 serve = serving.serve
 site = serving.site
@@ -28,6 +30,16 @@ class Watched:
 
     async def _close(self) -> None:
         self.closed.set()
+
+
+class Running(int):
+    """A number of answers, which counts how often somebody looked whether there are any."""
+
+    looks: ClassVar = 0
+
+    def __bool__(self) -> bool:
+        Running.looks += 1
+        return self != 0
 
 
 def of(server: Server) -> Service:
@@ -56,9 +68,13 @@ async def replaced(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def test_it_stays_while_it_answers(
     replaced: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    delivery = replaced.service.delivery
+    assert delivery.running == 1
+    monkeypatch.setattr(delivery, "running", Running(delivery.running))
+    monkeypatch.setattr(Running, "looks", 0)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(replaced.service.retire(1000))
-        await asyncio.sleep(0.02)
+        await until(lambda: Running.looks >= 3)
         assert not replaced.closed.is_set()
         with monkeypatch.context() as ended:  # as if it had
             ended.setattr(replaced.service.delivery, "running", 0)
