@@ -124,9 +124,9 @@ def slices_text(slices: Facts) -> str:
 
 def popularity(facts: Facts) -> str:
     least, most = facts["least_priority"], facts["most_priority"]
-    places = f"{least:.6g}" if least == most else f"{least:.6g} to {most:.6g}"
+    places = f"{least:.4g}" if least == most else f"{least:.4g} to {most:.4g}"
     pinned = ", pinned" if facts["pinned"] else ""
-    return f"its most wanted slice {facts['count']} times, priority {places}{pinned}"
+    return f"count {facts['count']} of its most wanted slice, priority {places}{pinned}"
 
 
 def account(facts: Facts) -> Iterator[tuple[str, str]]:
@@ -142,5 +142,6 @@ def account(facts: Facts) -> Iterator[tuple[str, str]]:
 def purged(facts: Facts | None) -> str:
     if facts is None:
         return "not since the start, as far as is remembered"
-    how = "softly, by" if facts["soft"] else "by"
-    return f"{facts['time']}, {how} {facts['by']} {facts['what']}".rstrip()
+    softly = "softly, " if facts["soft"] else ""
+    what = "all of it" if facts["by"] == "all" else f"by {facts['by']} {facts['what']}"
+    return f"{facts['time']}, {softly}{what}"

@@ -61,7 +61,7 @@ async def test_a_stored_object(site: Site, config: Path) -> None:
         "  freshness   fresh for 3600 s, age 0 s of 3600 s\n"
         "  lifetime    the origin does not say: routes[].ttl, else freshness.ttl\n"
         "  slices      1 of 3: 1; 66 kB on disk, 66 kB each\n"
-        "  popularity  its most wanted slice 3 times, priority 3\n"
+        "  popularity  count 3 of its most wanted slice, priority 3\n"
         "  bought      66 kB since 2025-06-15T15:06:40Z\n"
         "  served      20 B in 2 answers, 1 of them hits, last at 2025-06-15T15:06:40Z\n"
         "  purged      not since the start, as far as is remembered\n"
@@ -152,7 +152,7 @@ def test_words_for_what_is_rare() -> None:
         "  freshness   stale, age 15 s of 10 s",
         "  lifetime    max-age",
         "  slices      0 of 1000000 (of which the first 65536 were looked at)",
-        "  popularity  its most wanted slice 7 times, priority 1.5 to 20, pinned",
+        "  popularity  count 7 of its most wanted slice, priority 1.5 to 20, pinned",
         "  why none    disk trouble: no space",
         "  filling     slices 0-3, for 2 readers",
         "  bought      1 B since s",
@@ -160,4 +160,4 @@ def test_words_for_what_is_rare() -> None:
         "  purged      t, softly, by prefix outputs/",
     ):
         assert line in output.splitlines()
-    assert "by all" in as_text(STORED | {"purge": STORED["purge"] | {"by": "all", "what": ""}})
+    assert "all of it" in as_text(STORED | {"purge": STORED["purge"] | {"by": "all", "what": ""}})
