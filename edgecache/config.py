@@ -27,9 +27,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from edgecache.config_fetch import Fetch
 from edgecache.config_file import read_file
 from edgecache.config_listen import Admin, Listen
-from edgecache.config_section import Duration, Section, Size, SizeOrShare, Timeout
+from edgecache.config_section import Duration, Section, Size, SizeOrShare
 from edgecache.core.errors import ConfigError
 from edgecache.core.tags import tag_of
 from edgecache.core.units import Share
@@ -56,6 +57,7 @@ class Origin(Section):
     bucket: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     access_key: str = ""
     secret_key: SecretStr = Field(default=SecretStr(""), validate_default=True)
+    connections: Annotated[int, Field(ge=1)] | None = None
     user_agent: str = Field(default="edgecache", pattern=r"^[ -~]+$")
     path_safe: str = Field(default="", pattern=r"^[!$&'()*+,:;=@]*$")
 
@@ -148,6 +150,8 @@ class Cache(Section):
 class Freshness(Section):
     ttl: Duration = 3600.0
     negative_ttl: Duration = 10.0
+    stale_while_revalidate: Duration = 30.0
+    stale_if_error: Duration = 86400.0
 
 
 class Access(Section):
@@ -172,23 +176,6 @@ class Cors(Section):
             if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s,*]+", origin):
                 raise ValueError(f"{origin!r} is not like https://app.example.com (or only '*')")
         return origins
-
-
-class Fetch(Section):
-    connect_timeout: Timeout = 5.0
-    first_byte_timeout: Timeout = 110.0
-    stall_timeout: Timeout = 30.0
-    connections: int = Field(default=64, ge=1)
-    first_run: Size = Field(default=2**20, gt=0)
-    image_run: Size = Field(default=4 * 2**20, gt=0)
-    max_run: Size = Field(default=16 * 2**20, gt=0, validate_default=True)
-
-    @field_validator("max_run")
-    @classmethod
-    def _is_the_most(cls, max_run: int, info: ValidationInfo) -> int:
-        if max_run < max(info.data.get("first_run", 0), info.data.get("image_run", 0)):
-            raise ValueError("less than fetch.first_run or fetch.image_run")
-        return max_run
 
 
 class Costs(Section):

@@ -16,7 +16,8 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import set_list_objects_encoding_type_url
 
-from edgecache.config import Fetch, Origin
+from edgecache.config import Origin
+from edgecache.config_fetch import Fetch
 from edgecache.core.errors import BadTarget, UpstreamError
 from edgecache.core.keys import checked
 

@@ -20,7 +20,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from yarl import URL
 
-from edgecache.config import Fetch, Origin
+from edgecache.config import Origin
+from edgecache.config_fetch import Fetch
 from edgecache.core.errors import EdgecacheError, UpstreamError, UpstreamTimeout
 from edgecache.core.model import ObjectKey
 from edgecache.core.ranges import RangeSpec

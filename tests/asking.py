@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgecache.config import Fetch
+from edgecache.config_fetch import Fetch
 from edgecache.core.errors import EdgecacheError
 from edgecache.core.model import ObjectKey
 from edgecache.core.ranges import IntRange, RangeSpec

@@ -42,7 +42,7 @@ ALLOWED = {
     "demo.report": "demo.samples demo.settings demo.stats",
     "demo.visit": "demo.script demo.stats",
     "demo.script": "demo.samples",
-    "demo.settings": "config config_listen demo.bucket",
+    "demo.settings": "config config_fetch config_listen demo.bucket",
     "demo.bucket": "",
     "demo.samples": "",
     "demo.stats": "",
@@ -95,8 +95,8 @@ ALLOWED = {
     "traffic": "",
     "untold": "",
     # Adapters: none knows another's side
-    "upstream": "config",
-    "listing": "config",
+    "upstream": "config config_fetch",
+    "listing": "config config_fetch",
     "fill": "tasks",
     "store.disk": "descriptors store store.disk_rows store.files store.folder store.index "
     "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
@@ -156,7 +156,8 @@ ALLOWED = {
     "board": "",
     "tasks": "",
     "memory": "",
-    "config": "config_file config_listen config_section",
+    "config": "config_fetch config_file config_listen config_section",
+    "config_fetch": "config_section",
     "config_listen": "config_section",
     "config_section": "",
     "config_file": "",
@@ -208,7 +209,7 @@ OWNERS = {
     "sqlite3": "store.rows store.row_reader store.row_lister store.index store.index_rows",
     "xxhash": "store.slice_format store.meta_format store.mark_format",
     "prometheus_client": "metrics families",
-    "pydantic": "config config_listen config_section demo.settings",
+    "pydantic": "config config_fetch config_listen config_section demo.settings",
     "pydantic_settings": "config demo.settings",
     "yaml": "config_file",
     "typer": "cli cli.*",

@@ -7,7 +7,8 @@ from aiohttp import web
 from botocore.exceptions import ClientError, EndpointConnectionError
 from pytest_aiohttp import AiohttpServer
 
-from edgecache.config import Fetch, Origin
+from edgecache.config import Origin
+from edgecache.config_fetch import Fetch
 from edgecache.core.errors import UpstreamError
 from edgecache.listing import ATTEMPTS, list_keys, walk
 from tests.conftest import Moto

@@ -129,6 +129,11 @@ class Reason(StrEnum):
     REVALIDATE = "revalidate"
     PASSTHROUGH = "passthrough"
     WARM = "warm"
+    READAHEAD = "readahead"  # ahead of a reader who goes on and on
+    RETRY = "retry"  # again, after a request that failed before its first byte
+    RESUME = "resume"  # the rest of an answer that broke
+    HEDGE = "hedge"  # a second time, because the first was late
+    DUPLICATE = "duplicate"  # bytes that had been bought already
 
 
 class FillStatus(StrEnum):

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from edgecache.config import Cache, Config, Fetch, Log, Origin, Route
+from edgecache.config import Cache, Config, Log, Origin, Route
+from edgecache.config_fetch import Fetch
 from edgecache.config_listen import Admin, Listen
 from edgecache.core.errors import ConfigError
 from edgecache.demo.bucket import BUCKET
@@ -53,7 +54,9 @@ def demo_config(endpoint: str, folder: Path, *, port: int, admin_port: int) -> C
         # Tomorrow another edgecache may have this address: browsers must not keep these for a year.
         routes=(Route(browser_ttl=60),),
         cache=Cache(dir=folder, size=256 * 2**20, slice_size=SLICE_SIZE),
-        fetch=Fetch(first_run=SLICE_SIZE, image_run=4 * SLICE_SIZE, max_run=16 * SLICE_SIZE),
+        fetch=Fetch(
+            first_run=SLICE_SIZE, image_run=4 * SLICE_SIZE, max_run=16 * SLICE_SIZE, settle=0
+        ),
         log=Log(level="warning", access="off"),
     )
 
