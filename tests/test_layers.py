@@ -190,6 +190,7 @@ ALLOWED = {
     "core.cors": "",
     "core.headers": "",
     "core.media_types": "",
+    "core.retry": "",
     "core.tags": "",
     "core.units": "",
     "core.validators": "",
