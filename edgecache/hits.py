@@ -9,6 +9,7 @@ from edgecache.core.model import ByteSpan, ObjectKey, SliceKey
 from edgecache.core.plan import plan_answer
 from edgecache.core.ranges import slices_of
 from edgecache.request import Hit
+from edgecache.scratch import Scratch
 from edgecache.store import Bytes, OpenSlice
 
 # Slices that are given to a client at once: as many as an answer may hold in memory.
@@ -32,9 +33,11 @@ class Hits:
         self._opened = opened
         self._clock = clock
         self._slice_size = slice_size
+        self._scratch = Scratch()
 
     def hit(self, key: ObjectKey, headers: Mapping[str, str]) -> Hit | None:
-        """The answer to a GET if it is fresh and at hand."""
+        """The answer to a GET if it is fresh and at hand. Its data hold until the next call, or
+        for good after `leave`."""
         stored = self._find(key)
         if stored is None:
             return None
@@ -53,6 +56,10 @@ class Hits:
         head, status = hit_head(stored, plan, age=stored.age(self._clock()))
         return Hit(plan.status, head, status, data, stored)
 
+    def leave(self) -> None:
+        """The data of the last hit are still needed."""
+        self._scratch.leave()
+
     def _at_hand(self, version: str, span: ByteSpan) -> list[Bytes] | None:
         """`span` if it is short and its slices are open and in memory."""
         size = self._slice_size
@@ -60,13 +67,16 @@ class Hits:
         if len(numbers) > MOST_AT_HAND:
             return None
         data: list[Bytes] = []
+        room = self._scratch.take(len(span))
         for number in numbers:
             opened = self._opened(SliceKey(version, number))
             if opened is None:
                 return None
             base = number * size
-            piece = opened.read_nowait(max(span.start - base, 0), min(span.stop - base, size))
+            start, stop = max(span.start - base, 0), min(span.stop - base, size)
+            piece = opened.read_nowait(start, stop, room[: stop - start])
             if piece is None:
                 return None
+            room = room[stop - start :]
             data.append(piece)
         return data

@@ -21,8 +21,9 @@ class OpenSlice(Protocol):
     @property
     def length(self) -> int: ...
 
-    def read_nowait(self, start: int, stop: int) -> Bytes | None:
-        """Those bytes of the slice if memory holds them all, else None: `read` them."""
+    def read_nowait(self, start: int, stop: int, into: memoryview | None = None) -> Bytes | None:
+        """Those bytes of the slice if memory holds them all, else None: `read` them. `into`: of the
+        same length, where they may be put."""
 
     async def read(self, start: int, stop: int) -> Bytes:
         """Those bytes of the slice.

@@ -21,7 +21,7 @@ class MemorySlice:
         self._store = store
         self.length = len(data)
 
-    def read_nowait(self, start: int, stop: int) -> Bytes | None:
+    def read_nowait(self, start: int, stop: int, _into: memoryview | None = None) -> Bytes | None:
         return None if self._store.cold else self._data[start:stop]
 
     async def read(self, start: int, stop: int) -> Bytes:

@@ -56,11 +56,10 @@ class DiskSlice:
     def fileno(self) -> int:
         return self._fd
 
-    def read_nowait(self, start: int, stop: int) -> Bytes | None:
+    def read_nowait(self, start: int, stop: int, into: memoryview | None = None) -> Bytes | None:
         if not self._nowait.works:
             return None
-        # A fresh buffer costs a third more than a used one, but the transport may keep it.
-        buffer = bytearray(stop - start)
+        buffer = bytearray(stop - start) if into is None else into
         try:
             count = os.preadv(self._fd, [buffer], self._base + start, NOWAIT)
         except OSError as error:

@@ -30,6 +30,7 @@ class AccessLog:
 
     def __init__(self, form: Format, add: Callable[[str], None]) -> None:
         self._form = form
+        self._line = form.line
         self._add = add
         self.frame = form.frame
 
@@ -38,7 +39,7 @@ class AccessLog:
 
     def record_hit(self, frame: Frame, when: float, duration: float) -> None:
         """As `record` of the entry that `frame` is of, with these times."""
-        self._add(self._form.line(frame, when, duration, duration))
+        self._add(self._line(frame, when, duration, duration))
 
 
 async def open_access_log(

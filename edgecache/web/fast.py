@@ -7,7 +7,6 @@ would have been the same, byte for byte.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_parser import RawRequestMessage
@@ -20,9 +19,10 @@ from edgecache.core.model import ObjectKey, Result
 from edgecache.hits import Hits
 from edgecache.metrics import Metrics
 from edgecache.store import Bytes
+from edgecache.tally import Series
 from edgecache.web.accesslog import AccessLog
 from edgecache.web.exchange import STATUS_LINES, is_host, on_the_wire
-from edgecache.web.hot import HotObject, HotTable
+from edgecache.web.hot import HotTable, Ready
 from edgecache.web.own_head import OwnHead
 from edgecache.web.routing import Router
 
@@ -33,24 +33,23 @@ LONGEST_REPEAT = 2048
 MOST_REPEATS = 1024
 
 
-class Ready(NamedTuple):
-    status: int
-    length: int  # of the body
-    cache_status: str
-    pieces: Sequence[Bytes]  # head and body, as they go onto the wire
+NO_FRAME = Frame("", "")
 
 
 class Asked:
     """What a GET asks for, as far as its bytes say."""
 
     __slots__ = (
+        "_counted",
         "_frame",
         "_logged",
+        "_series",
         "_target",
         "headers",
         "is_special",
         "key",
         "origin",
+        "ready",
         "route",
         "validator",
     )
@@ -66,8 +65,18 @@ class Asked:
         self.origin = own_head.relevant(headers.get(hdrs.ORIGIN))
         self.is_special = is_special(headers)
         self.validator = validator(headers)
+        self.ready: Ready | None = None  # the last answer that may be the next one, too
+        self._counted = 0
+        self._series: Series | None = None
         self._logged: tuple[object, ...] = ()
-        self._frame = Frame("", "")
+        self._frame = NO_FRAME
+
+    def series(self, metrics: Metrics, status: int) -> Series:
+        """What counts an answer with that status."""
+        if self._series is None or self._counted != status:
+            self._counted = status
+            self._series = metrics.hit_series("GET", status, self.route.label, Result.HIT)
+        return self._series
 
     def frame(self, access_log: AccessLog, ready: Ready, client: str) -> Frame:
         """Of the line that logs this answer to it."""
@@ -118,6 +127,7 @@ class FastPath:
         self._clock = clock
         self._access_log = access_log
         self._is_current = is_current
+        self._cells = hot.cells
         self._repeats: dict[bytes, Asked] = {}
         self.again = self._repeats.get
 
@@ -144,46 +154,52 @@ class FastPath:
                 self._repeats.clear()
             self._repeats[data] = asked
 
-    def answer(self, asked: Asked, transport: asyncio.WriteTransport, client: str) -> bool:
-        """Whether the request is answered, on `transport`, whose buffer has room."""
+    def answer(self, asked: Asked, transport: asyncio.WriteTransport, client: str) -> int | None:
+        """Answers on `transport`, whose buffer has room. How many bytes still wait there; None: it
+        is not answered."""
         began = time.perf_counter()
         if self._is_current is not None and not self._is_current():
-            return False
+            return None
         now = self._clock()
-        hot = self._hot.get(asked.key)
-        ready = self._hot_answer(hot, asked, now) if hot is not None else None
-        if ready is None and (ready := self._hit_answer(asked)) is None:
-            return False
+        ready = asked.ready
+        if (
+            ready is None
+            or not ready.since <= now < ready.until
+            or self._cells[ready.slot] != ready.generation
+        ):
+            ready = asked.ready = self._hot_answer(asked, now)
+            if ready is None and (ready := self._hit_answer(asked)) is None:
+                return None
+        if ready.hot is not None and ready.length:
+            self._hot.use(ready.hot)
         duration = time.perf_counter() - began
         # Counted before it is sent: who is killed in between has not given what nobody counted.
-        series = self._metrics.hit_series("GET", ready.status, asked.route.label, Result.HIT)
-        series.add(duration, duration, ready.length)
+        asked.series(self._metrics, ready.status).add(duration, duration, ready.length)
         if len(ready.pieces) == 1:
             transport.write(ready.pieces[0])
         else:
             transport.writelines(ready.pieces)
+        if waiting := transport.get_write_buffer_size():
+            self._hits.leave()
         if self._access_log is not None:
             frame = asked.frame(self._access_log, ready, client)
             self._access_log.record_hit(frame, now, duration)
-        return True
+        return waiting
 
-    def _hot_answer(self, hot: HotObject, asked: Asked, now: float) -> Ready | None:
+    def _hot_answer(self, asked: Asked, now: float) -> Ready | None:
         """What was rendered before, if that is the answer."""
+        hot = self._hot.get(asked.key)
+        if hot is None:
+            return None
         if not asked.is_special:
             if hot.body is None:
                 return None
-            self._hot.use(hot)
             status = 200
         elif asked.validator and asked.validator == hot.stored.meta.etag:
             status = 304
         else:
             return None  # it takes a plan, which others make
-        rendered = hot.rendered(status, now, asked.origin)
-        if rendered is None:
-            return None
-        wire, cache_status = rendered
-        length = len(hot.body or b"") if status == 200 else 0
-        return Ready(status, length, cache_status, (wire,))
+        return hot.rendered(status, now, asked.origin)
 
     def _hit_answer(self, asked: Asked) -> Ready | None:
         known = self._hot.generation(asked.key)
@@ -196,7 +212,8 @@ class FastPath:
             self._hot.add(hit.stored, known, body=lambda: joined(hit.data))
         elif hit.status == 304:
             self._hot.add(hit.stored, known)
-        return Ready(hit.status, sum(map(len, hit.data)), hit.cache_status, pieces)
+        length = sum(map(len, hit.data))
+        return Ready(hit.status, length, hit.cache_status, pieces)
 
 
 def is_special(headers: Headers) -> bool:

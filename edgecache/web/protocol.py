@@ -129,7 +129,11 @@ class Connection(web.RequestHandler):
                 connection.setsockopt(socket.IPPROTO_TCP, UNSENT_OPTION, UNSENT_LIMIT)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_between and self._answer_again(data):
+        if (
+            self._is_between
+            and (asked := self._server.again(data)) is not None
+            and self._answer_again(asked)
+        ):
             return
         before = self._request_count
         waiter, self._waiter = self._waiter, None  # not to be woken for what is answered here
@@ -151,13 +155,11 @@ class Connection(web.RequestHandler):
                 self._limits.header_timeout, self._head_is_late
             )
 
-    def _answer_again(self, data: bytes) -> bool:
+    def _answer_again(self, asked: Asked) -> bool:
         """Answers a request whose very bytes the parser has accepted before, between requests as
         now: it would say the same."""
         waiter, fast = self._waiter, self._server.fast
         if waiter is None or waiter.done() or self._messages or fast is None:
-            return False
-        if (asked := fast.again(data)) is None:
             return False
         self._request_count += 1  # as aiohttp does for what it parses
         if self._answer(fast, asked):
@@ -195,10 +197,10 @@ class Connection(web.RequestHandler):
         ):
             return False
         client = self.peer(asked.headers).client if self._is_proxy else self._client
-        if not fast.answer(asked, transport, client):
+        waiting = fast.answer(asked, transport, client)
+        if waiting is None:
             return False
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        waiting = transport.get_write_buffer_size()
         if waiting > WRITE_BUFFER:  # and no handler waits for the client
             self._watch(self._request_count, waiting)
         return True
@@ -296,6 +298,10 @@ class Refusal(asyncio.Protocol):
         transport.close()
 
 
+def unknown(_: bytes) -> None:
+    """No request was answered before."""
+
+
 class HttpServer(web.Server):
     """The low-level server: one handler for every request, no routing, no Application."""
 
@@ -306,6 +312,7 @@ class HttpServer(web.Server):
         self.limits = limits
         self.metrics = metrics
         self.fast: FastPath | None = None
+        self.again: Callable[[bytes], Asked | None] = unknown
         self._handler: Handler | None = None
         self.trusted = Networks(limits.trusted_proxies)
         self._most = min(limits.max_connections, most_connections())
@@ -313,6 +320,7 @@ class HttpServer(web.Server):
     def use(self, handler: Handler, fast: FastPath | None = None) -> None:
         """Requests from now on are theirs."""
         self._handler, self.fast = handler, fast
+        self.again = unknown if fast is None else fast.again
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._handler is None:

@@ -3,15 +3,18 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 from aiohttp.http_parser import RawRequestMessage
 
 from edgecache.core.model import SliceKey
+from edgecache.hits import Hits
 from edgecache.web.fast import Asked, FastPath
 from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Serve, Site
+from tests.waiting import until
 
 serve = serving.serve
 site = serving.site
@@ -32,9 +35,10 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             said.append(False)
         return asked
 
-    def spy_answer(self: FastPath, *args: object) -> bool:
-        said.append(answer(self, *args))  # type: ignore[arg-type]
-        return said[-1]
+    def spy_answer(self: FastPath, *args: object) -> int | None:
+        waiting = answer(self, *args)  # type: ignore[arg-type]
+        said.append(waiting is not None)
+        return waiting
 
     monkeypatch.setattr(FastPath, "understand", spy_understand)
     monkeypatch.setattr(FastPath, "answer", spy_answer)
@@ -251,6 +255,44 @@ async def test_a_client_that_stops_reading_its_hits_is_cut(serve: Serve) -> None
             request = serving.request_bytes("GET", f"/{KEY}", {"Range": f"bytes=0-{SLICE - 1}"})
             with pytest.raises((ConnectionError, TimeoutError)):
                 await asyncio.wait_for(ask_for_ever(wire, request), 20)
+
+
+@pytest.mark.parametrize("serve", ["disk"], indirect=True)
+async def test_what_waits_for_a_client_is_not_written_over_by_the_next_answer(
+    serve: Serve, answered: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[bool] = []
+    leave = Hits.leave
+
+    def spy(self: Hits) -> None:
+        left.append(True)
+        leave(self)
+
+    monkeypatch.setattr(Hits, "leave", spy)
+    first, second = range(2 * SLICE), range(SLICE, 3 * SLICE)
+    async with serve() as site:
+        await warm(site)
+        answered.clear()
+        async with site.connect() as slow, site.connect() as quick:
+            for count in range(1, 1000):
+                await slow.send(asking_for(first))
+                await until(partial(has, answered, count))
+                if left:
+                    break
+            await quick.send(asking_for(second))
+            assert (await quick.reply()).body == BODY.read(second.start, second.stop)
+            for _ in range(count):
+                assert (await slow.reply()).body == BODY.read(first.start, first.stop)
+    assert answered == [True] * (count + 1)
+
+
+def has(answered: list[bool], count: int) -> bool:
+    return len(answered) == count
+
+
+def asking_for(span: range) -> bytes:
+    range_ = f"bytes={span.start}-{span.stop - 1}"
+    return serving.request_bytes("GET", f"/{KEY}", {"Range": range_})
 
 
 async def ask_for_ever(wire: serving.Wire, request: bytes) -> None:

@@ -5,7 +5,7 @@ import pytest
 from edgecache.core.index import Route, StoredResponse, stored_response
 from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.generations import Generations
-from edgecache.web.hot import ENTRY, HotObject, HotTable
+from edgecache.web.hot import ENTRY, HotObject, HotTable, Ready
 from edgecache.web.own_head import OwnHead
 
 ROUTE = Route(label="/", ttl=60.0, browser_ttl=60.0)
@@ -37,9 +37,9 @@ def add(hot: HotTable, response: StoredResponse, *, body: bool = True) -> HotObj
     return hot.get(response.meta.key)
 
 
-def found(rendered: tuple[bytes, str] | None) -> bytes:
-    assert rendered is not None
-    return rendered[0]
+def found(ready: Ready | None) -> bytes:
+    assert ready is not None
+    return b"".join(ready.pieces)
 
 
 def test_an_answer_is_whole_and_its_age_goes_on() -> None:
@@ -63,7 +63,9 @@ def test_age_and_ttl_are_those_of_an_answer_made_anew(steps: list[float]) -> Non
     for step in steps:
         anew = add(table(), response)
         assert anew is not None
-        assert one.rendered(200, NOW + step, None) == anew.rendered(200, NOW + step, None)
+        assert found(one.rendered(200, NOW + step, None)) == found(
+            anew.rendered(200, NOW + step, None)
+        )
 
 
 def test_what_is_not_fresh_is_not_given() -> None:
