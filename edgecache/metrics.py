@@ -1,6 +1,6 @@
 """Every metric: name, type, help, labels. Rule: labels are bounded, never a key or a path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -9,7 +9,9 @@ from prometheus_client.metrics_core import Metric
 from edgecache import __version__
 from edgecache.board import Board
 from edgecache.config import Costs
+from edgecache.core.breaker import BreakerState
 from edgecache.core.model import FillStatus, Reason, Removal
+from edgecache.core.retry import Failure
 from edgecache.families import PREFIX, Families, Others, Sums
 from edgecache.reloads import Reloads
 from edgecache.tally import Tally
@@ -64,6 +66,18 @@ class Metrics:
         self.origin_first_byte = families.histograms(
             "origin_time_to_first_byte_seconds", "Origin request to its answer's head", ("op",)
         )
+        self.origin_retries = families.counters(
+            "origin_retries", "Requests to the origin that repeat one that failed", ("reason",)
+        )
+        self.origin_hedges = families.counters(
+            "origin_hedges", "Second requests because the first was late", ("won",)
+        )
+        self._breaker_state = self._gauge(
+            "origin_breaker_state", "1 for the state that the breaker is in", ("origin", "state")
+        )
+        self._waiting = self._gauge(
+            "origin_waiting", "Requests that wait for a turn at the origin", ("origin",)
+        )
         self.origin_in_flight = self._gauge("origin_inflight", "Origin answers being read")
         self.collapsed = families.counter(
             "coalesced_requests", "Requests that shared another's origin read"
@@ -116,6 +130,10 @@ class Metrics:
         for end in FillStatus:
             if end is not FillStatus.FILLING:
                 self.fills.labels(end)
+        for failure in Failure:
+            self.origin_retries.labels(failure)
+        for won in ("true", "false"):
+            self.origin_hedges.labels(won)
         for mode in ("hard", "soft"):
             self._purged.labels(mode)
         for reason in Removal:
@@ -130,6 +148,15 @@ class Metrics:
     def bought(self, route: str, reason: Reason, count: int) -> None:
         """`count` body bytes from the origin."""
         self._origin_bytes.labels(route, reason).inc(count)
+
+    def show_origins(self, origins: Mapping[str, tuple[BreakerState, int]]) -> None:
+        """Those of the present config, by name: the breaker's state and who waits."""
+        self._breaker_state.clear()
+        self._waiting.clear()
+        for name, (now, waiting) in origins.items():
+            self._waiting.labels(name).set(waiting)
+            for state in BreakerState:
+                self._breaker_state.labels(name, state).set(state is now)
 
     def removed(self, reason: Removal, count: int) -> None:
         self.evictions.labels(reason).inc()

@@ -1,20 +1,18 @@
-"""The configured origins by name, with every request and byte counted once, where it is made."""
+"""The configured origins by name, with every byte counted once, where it is made."""
 
-import time
 from collections.abc import Mapping
 
+from edgecache.attempts import Attempts
+from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
-from edgecache.core.errors import ClientError, EdgecacheError, VersionChanged
+from edgecache.core.breaker import BreakerState
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Reason
 from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
-from edgecache.traffic import Traffic
+from edgecache.turn_queue import TurnQueue
 from edgecache.upstream import Body, Upstream
-
-# So many failures in a row, with no success between, and the origin is taken for dead.
-DEAD_AFTER = 5
 
 
 class CountedBody:
@@ -44,7 +42,6 @@ class CountedBody:
             self._open = False
             self._metrics.origin_in_flight.dec()
             self._origins.reading -= 1
-            self._origins.traffic.end(self._reason)
         self._body.close()
 
 
@@ -54,13 +51,19 @@ class Origins:
         upstreams: Mapping[str, Upstream],
         metrics: Metrics,
         accounts: Accounts | None = None,
+        *,
+        fetch: Fetch | None = None,
+        connections: Mapping[str, int | None] | None = None,
     ) -> None:
-        self._upstreams = upstreams
+        """`connections`: of origins that have a limit of their own."""
+        limits = connections or {}
+        self._attempts = {
+            name: Attempts(upstream, fetch or Fetch(), metrics, connections=limits.get(name))
+            for name, upstream in upstreams.items()
+        }
         self.accounts = Accounts() if accounts is None else accounts
-        self.metrics = self._metrics = metrics
+        self.metrics = metrics
         self.reading = 0  # answers that are being read
-        self.traffic = Traffic()
-        self._failures = dict.fromkeys(upstreams, 0)
         self.names = tuple(upstreams)
 
     async def get(
@@ -73,39 +76,27 @@ class Origins:
         if_match: str = "",
         if_none_match: str = "",
     ) -> tuple[Found | NotModified, Body]:
-        """As `Upstream.get`, counted under `route` and `reason`."""
-        began = time.monotonic()
-        code_class = "error"
-        answered = False
-        self.traffic.begin(reason)
-        try:
-            found, body = await self._upstreams[key.origin].get(
-                key, range_, if_match=if_match, if_none_match=if_none_match
-            )
-            code_class = "2xx" if isinstance(found, Found) else "3xx"
-            answered = True
-        except EdgecacheError as error:
-            if error.forward_status:
-                code_class = f"{error.forward_status // 100}xx"
-            # Missing, out of range, replaced: answers of an origin that is well.
-            self._note(key.origin, failed=not isinstance(error, ClientError | VersionChanged))
-            raise
-        finally:
-            if not answered:
-                self.traffic.end(reason)
-            self._metrics.origin_requests.labels("get", code_class).inc()
-            self._metrics.origin_first_byte.labels("get").observe(time.monotonic() - began)
-        self._note(key.origin, failed=False)
-        return found, CountedBody(key, body, self, route, reason)
+        """As `Attempts.get`, its bytes counted under `route` and `reason`."""
+        answer = await self._attempts[key.origin].get(
+            key, range_, reason=reason, if_match=if_match, if_none_match=if_none_match
+        )
+        return answer.found, CountedBody(key, answer.body, self, route, answer.reason)
 
-    def _note(self, origin: str, *, failed: bool) -> None:
-        self._failures[origin] = self._failures[origin] + 1 if failed else 0
+    def queue(self, origin: str) -> TurnQueue:
+        return self._attempts[origin].queue
 
     def trouble(self) -> str:
-        """Which origins are known dead, "" if none is."""
-        dead = [name for name, failures in self._failures.items() if failures >= DEAD_AFTER]
-        return f"origin failing: {', '.join(dead)}" if dead else ""
+        """Which origins are left alone, "" if none is. One that may be tried again is not: without
+        traffic nobody would."""
+        states = {name: one.state for name, one in self._attempts.items()}
+        failing = [name for name, state in states.items() if state is BreakerState.OPEN]
+        return f"origin failing: {', '.join(failing)}" if failing else ""
+
+    def refresh(self) -> None:
+        """The gauges that are read rather than kept."""
+        origins = self._attempts.items()
+        self.metrics.show_origins({name: (one.state, one.queue.waiting) for name, one in origins})
 
     async def close(self) -> None:
-        for upstream in self._upstreams.values():
-            await upstream.close()
+        for attempts in self._attempts.values():
+            await attempts.close()

@@ -8,6 +8,7 @@ User-Agent are added after signing, because what stands before the store may rew
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Protocol
 from urllib.parse import quote
 
@@ -43,6 +44,8 @@ READ_BUFFER = 2**17
 PACE = 2**16
 # S3's largest object. A lie beyond it would have this process count slices for ever.
 LARGEST_OBJECT = 5 * 2**40
+# Whether the connection that was asked on last, in this task, had been used before.
+REUSED: ContextVar[bool] = ContextVar("REUSED", default=False)
 
 
 class Body(Protocol):
@@ -130,8 +133,10 @@ class Connector(aiohttp.TCPConnector):
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         while (connection := await super()._get(key, traces)) is not None:
             if connection.protocol is not None and not connection.protocol.should_close:
+                REUSED.set(True)
                 return connection
             connection.close()
+        REUSED.set(False)
         return None
 
 
@@ -145,7 +150,7 @@ class S3Upstream:
         self._signer = signer(origin)
         self._signed(self.url_of("warm"))  # botocore's first signature takes 10 ms, at start now
         self._session = aiohttp.ClientSession(
-            connector=Connector(limit=fetch.connections, ttl_dns_cache=60),
+            connector=Connector(limit=0, ttl_dns_cache=60),  # who asks has had to wait for a turn
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
@@ -154,6 +159,8 @@ class S3Upstream:
                 total=None, sock_connect=fetch.connect_timeout, sock_read=None
             ),
         )
+        # aiohttp would repeat on new connections too, past every budget.
+        self._session._retry_connection = False
 
     async def close(self) -> None:
         await self._session.close()
@@ -186,14 +193,21 @@ class S3Upstream:
         )
         with mapped_errors("the origin did not answer"):
             async with asyncio.timeout(self._fetch.first_byte_timeout):
-                response = await self._session.get(
-                    URL(url, encoded=True), headers=headers, allow_redirects=False
-                )
+                response = await self._send(URL(url, encoded=True), headers)
         try:
             return await self._read_head(response, asked)
         except BaseException:
             response.close()
             raise
+
+    async def _send(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """Once more, unseen, where the origin closed a kept connection just as it was used."""
+        try:
+            return await self._session.get(url, headers=headers, allow_redirects=False)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not REUSED.get():
+                raise
+        return await self._session.get(url, headers=headers, allow_redirects=False)
 
     def _signed(self, url: str) -> dict[str, str]:
         if self._signer is None:
@@ -208,12 +222,22 @@ class S3Upstream:
         fields = list(response.headers.items())
         if response.status >= 400:
             raise failure(response.status, join_fields(fields), await self._error_body(response))
-        found = interpret(response.status, fields, asked, response_time=self._clock())
+        found = self._understood(response.status, fields, asked)
         if isinstance(found, NotModified):
             return found, HttpBody(response, 0, self._fetch.stall_timeout)
-        if found.meta.length > LARGEST_OBJECT:
-            raise UpstreamError("the origin announced an impossible length")
         return found, HttpBody(response, len(found.span), self._fetch.stall_timeout)
+
+    def _understood(
+        self, status: int, fields: list[tuple[str, str]], asked: Asked
+    ) -> Found | NotModified:
+        try:
+            found = interpret(status, fields, asked, response_time=self._clock())
+            if isinstance(found, Found) and found.meta.length > LARGEST_OBJECT:
+                raise UpstreamError("the origin announced an impossible length")
+        except EdgecacheError as error:
+            error.forward_status = status  # of no use, but an answer
+            raise
+        return found
 
     async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         """As much of it as tells the error; a status is an answer also where its body fails."""

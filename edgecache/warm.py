@@ -62,17 +62,16 @@ class Warmer:
         streams: Streams,
         store: SliceStore,
         origins: Origins,
-        *,
-        connections: int,
     ) -> None:
-        """`connections`: how many there are to an origin."""
         self._catalog = catalog
         self._lookup = lookup
         self._streams = streams
         self._store = store
         self._origins = origins
-        self._turns = asyncio.Semaphore(max(1, connections // 4))
-        self._most_viewers = max(1, connections // 2)
+        self._turns = {
+            name: asyncio.Semaphore(max(1, origins.queue(name).limit // 4))
+            for name in origins.names
+        }
         self._longest = max(1, streams.sizes.max_run // streams.sizes.slice_size)  # run, in slices
         self._coming = 0  # room that running turns will take
 
@@ -108,7 +107,7 @@ class Warmer:
         if is_full and (stale is None or await self._has_gap(stale, self._spans(wanted, stale))):
             return Warmed.NO_ROOM
         before = stale.version if stale else ""
-        async with self._turn():
+        async with self._turn(wanted.key.origin):
             stored = await self._ask(wanted)
             if stored is None:
                 return Warmed.NOT_STORABLE
@@ -145,7 +144,7 @@ class Warmer:
             async for gap in gaps:
                 if outcome.bytes >= wanted.most:
                     return Warmed.MORE
-                async with self._turn():
+                async with self._turn(wanted.key.origin):
                     refused = await self._keep(wanted, stored, gap, outcome)
                 if refused is not None:
                     return refused
@@ -169,10 +168,12 @@ class Warmer:
         return None
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """A turn at the origin, once viewers leave enough of it."""
-        async with self._turns:
-            await self._origins.traffic.below(self._most_viewers)
+    async def _turn(self, origin: str) -> AsyncIterator[None]:
+        """A turn at warming, once viewers leave enough of the origin. Not in the origin's queue: a
+        viewer who joins what waits there would wait behind those who came later."""
+        queue = self._origins.queue(origin)
+        async with self._turns[origin]:
+            await queue.viewers_below(max(1, queue.limit // 2))
             yield
 
     def _has_room(self, wanted: Wanted, size: int, slices: int) -> bool:

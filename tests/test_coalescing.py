@@ -165,10 +165,11 @@ async def test_one_object_does_not_wait_for_another(site: Site) -> None:
 async def test_a_failed_opening_fails_once_for_all(site: Site) -> None:
     """L05: one wave of errors, no retry of each client's own, and then a new leader."""
     data = put(site, 4)
-    site.origin.fault(Error(500), key=KEY)
+    site.origin.fault(Error(500), key=KEY, times=None)
     replies = await together(site, *(site.get(TARGET) for _ in range(CLIENTS)))
     assert {reply.status for reply in replies} == {502}
-    assert len(site.origin.requests) == 1
+    assert len(site.origin.requests) == 1 + site.server.config.fetch.retries
+    site.origin.faults.clear()
     assert await fetch(site, TARGET) == data.read()
     await at_rest(site)
 

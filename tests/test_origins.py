@@ -1,15 +1,16 @@
 """Every request and byte of the origins is counted once, and a dead one is known."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from edgecache.config import Costs
+from edgecache.config_fetch import Fetch
 from edgecache.core.errors import (
     EdgecacheError,
+    NotAsked,
     NotFound,
     RangeNotSatisfiable,
     UpstreamBusy,
@@ -19,90 +20,53 @@ from edgecache.core.errors import (
     VersionChanged,
 )
 from edgecache.core.index import Route
-from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta, Reason
-from edgecache.core.ranges import IntRange, RangeSpec
+from edgecache.core.model import Reason
+from edgecache.core.ranges import IntRange
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
-from edgecache.origins import DEAD_AFTER, Origins
+from edgecache.origins import Origins
 from edgecache.upstream import Body
 from tests import serving
+from tests.attempting import FOUND, KEY, Scripted, answered
 from tests.reading import TARGET as OBJECT
 from tests.reading import at_rest, fetch, put
 from tests.serving import SLICE, Serve
+from tests.waiting import until
 
 serve = serving.serve
 
-KEY = ObjectKey("volume", "outputs/clip.mp4")
 ROUTE = Route(label="/", ttl=60, browser_ttl=60)
-META = ObjectMeta(
-    key=KEY,
-    etag='"a"',
-    origin_etag='"a"',
-    length=6,
-    last_modified=None,
-    date=None,
-    request_time=0,
-    response_time=0,
-    headers=(),
-)
-FOUND = Found(status=206, meta=META, span=ByteSpan(0, 6), fields={})
-
-
-@dataclass
-class Pieces:
-    """A body of two pieces."""
-
-    left: list[bytes] = field(default_factory=lambda: [b"abc", b"def"])
-    closed: int = 0
-
-    async def read(self) -> bytes:
-        return self.left.pop(0) if self.left else b""
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-class Scripted:
-    """An upstream that answers what the test puts into `answers`."""
-
-    def __init__(self) -> None:
-        self.answers: list[Found | NotModified | EdgecacheError] = []
-        self.body = Pieces()
-        self.asked: list[tuple[RangeSpec | None, str, str]] = []
-        self.closed = False
-
-    async def get(
-        self,
-        key: ObjectKey,
-        range_: RangeSpec | None,
-        *,
-        if_match: str = "",
-        if_none_match: str = "",
-    ) -> tuple[Found | NotModified, Body]:
-        self.asked.append((range_, if_match, if_none_match))
-        if not self.answers:
-            await asyncio.Event().wait()
-        answer = self.answers.pop(0)
-        if isinstance(answer, EdgecacheError):
-            raise answer
-        return answer, self.body
-
-    async def close(self) -> None:
-        self.closed = True
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, **fetch: Any) -> None:
         self.metrics = Metrics(Costs())
         self.upstream = Scripted()
-        self.origins = Origins({"volume": self.upstream, "other": Scripted()}, self.metrics)
+        self.origins = Origins(
+            {"volume": self.upstream, "other": Scripted()},
+            self.metrics,
+            fetch=Fetch(**{"retry_delay": 0.001, "breaker_pause": 0.5} | fetch),
+            connections={"other": 3, "volume": None},
+        )
 
     async def get(self, reason: Reason = Reason.DEMAND) -> Body:
         _, body = await self.origins.get(KEY, IntRange(0, 5), route=ROUTE, reason=reason)
         return body
 
+    async def fail(self, error: EdgecacheError) -> None:
+        self.upstream.always = error
+        with pytest.raises(type(error)):
+            await self.get()
+
     def requests(self, code_class: str) -> float:
         return self.metrics.total("origin_requests_total", code_class=code_class)
+
+    def breaker(self) -> list[str]:
+        """The states that the gauge says of `volume`."""
+        self.origins.refresh()
+        states = ("closed", "open", "half-open")
+        total = self.metrics.total
+        return [s for s in states if total("origin_breaker_state", origin="volume", state=s)]
 
 
 @pytest.fixture
@@ -121,7 +85,7 @@ async def test_a_body_is_counted_as_it_is_read(bench: Bench) -> None:
     assert (total("origin_body_bytes_total"), total(inflight)) == (3, 0)
     body.close()
     assert total(inflight) == 0
-    assert bench.upstream.body.closed == 2
+    assert bench.upstream.bodies[0].closed == 2
 
 
 async def test_conditions_are_passed_on(bench: Bench) -> None:
@@ -133,55 +97,75 @@ async def test_conditions_are_passed_on(bench: Bench) -> None:
     assert bench.requests("3xx") == 1
 
 
-def answered(status: int, make: Callable[[str], EdgecacheError] = UpstreamError) -> EdgecacheError:
-    error = make("no")
-    error.forward_status = status
-    return error
-
-
 @pytest.mark.parametrize(
-    ("answer", "code_class", "is_failure"),
+    ("answer", "code_class"),
     [
-        (FOUND, "2xx", False),
-        (NotModified({}, 0, 0), "3xx", False),
-        (answered(404, NotFound), "4xx", False),
-        (answered(416, lambda _: RangeNotSatisfiable(6)), "4xx", False),
-        (answered(412, VersionChanged), "4xx", False),
-        (answered(403, UpstreamDenied), "4xx", True),
-        (answered(500), "5xx", True),
-        (answered(503, UpstreamBusy), "5xx", True),
-        (UpstreamError("refused"), "error", True),
-        (UpstreamTimeout("late"), "error", True),
+        (FOUND, "2xx"),
+        (NotModified({}, 0, 0), "3xx"),
+        (answered(404, NotFound("no")), "4xx"),
+        (answered(416, RangeNotSatisfiable(6)), "4xx"),
+        (answered(412, VersionChanged("no")), "4xx"),
+        (answered(403, UpstreamDenied("no")), "4xx"),
+        (answered(500), "5xx"),
+        (answered(503, UpstreamBusy("no")), "5xx"),
+        (answered(206), "2xx"),
+        (UpstreamError("refused"), "error"),
+        (UpstreamTimeout("late"), "error"),
     ],
+    ids=repr,
 )
 async def test_each_request_is_counted_by_its_answer(
-    bench: Bench, answer: Found | NotModified | EdgecacheError, code_class: str, is_failure: bool
+    answer: Found | NotModified | EdgecacheError, code_class: str
 ) -> None:
-    for _ in range(DEAD_AFTER):
+    bench = Bench(retries=0)
+    for _ in range(5):
         bench.upstream.answers = [answer]
         with suppress(EdgecacheError):
             (await bench.get()).close()
-    assert bench.requests(code_class) == DEAD_AFTER
-    assert bench.metrics.total("origin_time_to_first_byte_seconds_count") == DEAD_AFTER
-    assert bench.origins.trouble() == ("origin failing: volume" if is_failure else "")
+    assert bench.requests(code_class) == 5
+    assert bench.metrics.total("origin_time_to_first_byte_seconds_count") == 5
 
 
-async def test_one_success_brings_an_origin_back(bench: Bench) -> None:
-    bench.upstream.answers = [*[UpstreamError("no") for _ in range(DEAD_AFTER + 2)], FOUND]
-    for number in range(DEAD_AFTER + 2):
-        with pytest.raises(UpstreamError):
-            await bench.get()
-        assert bool(bench.origins.trouble()) == (number + 1 >= DEAD_AFTER)
+async def test_a_repetition_is_counted_and_its_bytes_are_bought_for_it(bench: Bench) -> None:
+    bench.upstream.answers = [answered(502), FOUND]
+    body = await bench.get()
+    await body.read()
+    assert (bench.requests("5xx"), bench.requests("2xx")) == (1, 1)
+    assert bench.metrics.total("origin_body_bytes_total", reason="retry") == 3
+    body.close()
+
+
+async def test_an_origin_that_fails_is_trouble_until_it_may_be_tried_again() -> None:
+    bench = Bench(retries=0, breaker_failures=2)
+    await bench.fail(UpstreamError("no"))
+    assert (bench.origins.trouble(), bench.breaker()) == ("", ["closed"])
+    await bench.fail(UpstreamError("no"))
+    assert (bench.origins.trouble(), bench.breaker()) == ("origin failing: volume", ["open"])
+    await bench.fail(NotAsked("no", detail="", retry_after=1))
+    await until(lambda: not bench.origins.trouble())
+    assert bench.breaker() == ["half-open"]
+    bench.upstream.always = FOUND
     (await bench.get()).close()
-    assert bench.origins.trouble() == ""
+    assert (bench.origins.trouble(), bench.breaker()) == ("", ["closed"])
 
 
-async def test_a_cancelled_request_is_counted_and_says_nothing_of_the_origin(bench: Bench) -> None:
+async def test_each_origin_has_its_own_limit_and_its_own_breaker() -> None:
+    bench = Bench(retries=0, breaker_failures=1, connections=7)
+    assert [bench.origins.queue(name).limit for name in ("volume", "other")] == [7, 3]
+    await bench.fail(UpstreamError("no"))
+    bench.origins.refresh()
+    total = bench.metrics.total
+    assert total("origin_breaker_state", origin="other", state="closed") == 1
+    assert total("origin_waiting", origin="other") == 0
+
+
+async def test_a_cancelled_request_is_counted_and_says_nothing_of_the_origin() -> None:
+    bench = Bench(breaker_failures=1)
     async with asyncio.TaskGroup() as tasks:
-        for asking in [tasks.create_task(bench.get()) for _ in range(DEAD_AFTER)]:
+        for asking in [tasks.create_task(bench.get()) for _ in range(5)]:
             await asyncio.sleep(0)
             asking.cancel()
-    assert bench.requests("error") == DEAD_AFTER
+    assert bench.requests("error") == 5
     assert bench.metrics.total("origin_inflight") == 0
     assert bench.origins.trouble() == ""
 

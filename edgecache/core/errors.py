@@ -5,6 +5,8 @@ The message may reach the client, so it never holds the origin's words, a path o
 `hint` never reaches the client.
 """
 
+from math import ceil
+
 
 class EdgecacheError(Exception):
     status = 500
@@ -15,6 +17,7 @@ class EdgecacheError(Exception):
         self.hint = hint
         self.forward_status = 0  # what the origin answered with, 0: it was not asked, or silent
         self.stale = False  # it was asked because what is stored is stale
+        self.detail = ""  # more of what was done, for Cache-Status
 
 
 class ConfigError(EdgecacheError):
@@ -83,6 +86,15 @@ class UpstreamBusy(UpstreamError):
     def __init__(self, message: str, *, retry_after: int = 1, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.wish = 0  # after how long the origin wants to be asked again, 0: it did not say
+
+
+class NotAsked(UpstreamBusy):
+    """Ours: the origin is left alone, or has as many requests as it may. `detail` says which."""
+
+    def __init__(self, message: str, *, detail: str, retry_after: float) -> None:
+        super().__init__(message, retry_after=max(1, ceil(retry_after)))
+        self.detail = detail
 
 
 class VersionChanged(UpstreamError):

@@ -178,8 +178,11 @@ def classified(status: int, fields: Fields, body: bytes) -> EdgecacheError:
         return UpstreamTimeout("the origin timed out", hint=hint)
     if status in BUSY:
         after = fields.get("retry-after", "")
-        seconds = int(after) if re.fullmatch(r"[0-9]{1,4}", after) else 1
-        return UpstreamBusy("the origin is busy", retry_after=max(1, min(seconds, 120)), hint=hint)
+        seconds = int(after) if re.fullmatch(r"[0-9]{1,4}", after) else 0
+        retry_after = max(1, min(seconds, 120))
+        busy = UpstreamBusy("the origin is busy", retry_after=retry_after, hint=hint)
+        busy.wish = seconds
+        return busy
     return UpstreamError("the origin failed", hint=hint)
 
 

@@ -95,6 +95,7 @@ class Admin:
         self._metrics.cache_pressure.set(self._store.pressure)
         self._metrics.cache_slices.set(self._store.slices)
         self._metrics.store_trouble.set(bool(self._store.trouble()))
+        self._origins.refresh()
         self._metrics.ready.set(not self.trouble())
         try:
             self._metrics.disk_free.set(shutil.disk_usage(self._cache_dir).free)

@@ -10,6 +10,7 @@ from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import (
     EdgecacheError,
     MethodNotAllowed,
+    NotAsked,
     NotFound,
     RangeNotSatisfiable,
     Unavailable,
@@ -72,7 +73,11 @@ def error_fields(error: EdgecacheError) -> list[tuple[str, str]]:
             pass
     if isinstance(error, UpstreamError | NotFound):
         forward = Forward.STALE if error.stale else Forward.MISS
-        status = CacheStatus(forward=forward, forward_status=error.forward_status or None)
+        status = CacheStatus(
+            forward=None if isinstance(error, NotAsked) else forward,
+            forward_status=error.forward_status or None,
+            detail=error.detail,
+        )
         if isinstance(error, NotFound) and not error.forward_status:
             status = CacheStatus(hit=True, detail="negative")
         fields.append(("Cache-Status", format_cache_status(status)))

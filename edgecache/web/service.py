@@ -62,7 +62,13 @@ class Service:
             name: S3Upstream(origin, config.fetch, clock=lasting.clock)
             for name, origin in config.origins.items()
         }
-        self.origins = Origins(upstreams, lasting.metrics, lasting.accounts)
+        self.origins = Origins(
+            upstreams,
+            lasting.metrics,
+            lasting.accounts,
+            fetch=config.fetch,
+            connections={name: origin.connections for name, origin in config.origins.items()},
+        )
         router = Router(config)
         sizes = RunSizes(
             slice_size=config.cache.slice_size,
@@ -83,14 +89,7 @@ class Service:
             lasting.metrics,
             token=lambda: secrets.token_hex(16),
         )
-        warmer = Warmer(
-            catalog,
-            lookup,
-            streams,
-            lasting.store,
-            self.origins,
-            connections=config.fetch.connections,
-        )
+        warmer = Warmer(catalog, lookup, streams, lasting.store, self.origins)
         self.warming = Warming(warmer, router.find, self.origins.names)
         self.explainer = Explainer(
             router,

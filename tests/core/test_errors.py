@@ -10,6 +10,7 @@ from edgecache.core.errors import (
     EdgecacheError,
     Forbidden,
     MethodNotAllowed,
+    NotAsked,
     NotFound,
     RangeNotSatisfiable,
     StoreError,
@@ -63,3 +64,10 @@ def test_what_else_they_carry() -> None:
     assert re.search("10", RangeNotSatisfiable(10).message)
     assert UpstreamBusy("busy").retry_after == 1
     assert UpstreamBusy("busy", retry_after=9, hint="h").retry_after == 9
+
+
+@pytest.mark.parametrize(("seconds", "retry_after"), [(0.0, 1), (0.2, 1), (4.2, 5), (7.0, 7)])
+def test_who_was_not_asked_for_is_told_whole_seconds(seconds: float, retry_after: int) -> None:
+    error = NotAsked("not now", detail="breaker-open", retry_after=seconds)
+    assert (error.status, error.retry_after) == (503, retry_after)
+    assert error.detail == "breaker-open"

@@ -277,13 +277,23 @@ def test_the_length_in_a_416(value: str, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("5", 5), ("0", 1), ("9999", 120), ("99999", 1), ("-5", 1), ("soon", 1), ("", 1), ("1.5", 1)],
+    ("value", "seconds", "wish"),
+    [
+        ("5", 5, 5),
+        ("0", 1, 0),
+        ("9999", 120, 9999),
+        ("99999", 1, 0),
+        ("-5", 1, 0),
+        ("soon", 1, 0),
+        ("", 1, 0),
+        ("1.5", 1, 0),
+    ],
 )
-def test_retry_after(value: str, seconds: int) -> None:
+def test_retry_after(value: str, seconds: int, wish: int) -> None:
+    """What a client is told, and what the origin said."""
     error = failure(503, {"retry-after": value}, b"")
     assert isinstance(error, UpstreamBusy)
-    assert error.retry_after == seconds
+    assert (error.retry_after, error.wish) == (seconds, wish)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pytest_aiohttp import AiohttpClient
 from edgecache import __version__
 from edgecache.catalog import Catalog
 from edgecache.config import Config, Costs, Origin
+from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
 from edgecache.core.errors import NotFound, UpstreamError
 from edgecache.core.index import Route
@@ -18,7 +19,7 @@ from edgecache.core.reply import Found, NotModified
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
-from edgecache.origins import DEAD_AFTER, Origins
+from edgecache.origins import Origins
 from edgecache.purger import Purger
 from edgecache.store.memory import MemoryStore
 from edgecache.tasks import Tasks
@@ -30,6 +31,7 @@ from edgecache.web.routing import Router
 KEY = ObjectKey("volume", "outputs/a.png")
 ROUTE = Route(label="/", ttl=60, browser_ttl=60)
 Client = TestClient[Request, Application]
+FAILURES = 5
 
 
 class FailingUpstream:
@@ -58,7 +60,11 @@ class Parts:
         self.metrics = Metrics(Costs(app_platform=0.2, host=0.01, origin=0.05))
         self.store = MemoryStore()
         self.upstream = FailingUpstream()
-        self.origins = Origins({"volume": self.upstream}, self.metrics)
+        self.origins = Origins(
+            {"volume": self.upstream},
+            self.metrics,
+            fetch=Fetch(retries=0, breaker_failures=FAILURES, breaker_pause=60),
+        )
         self.tasks = Tasks()
         fills = FillTable(self.tasks, on_end=lambda _: None)
         catalog = Catalog(
@@ -119,7 +125,7 @@ async def test_it_is_alive_and_ready(client: Client) -> None:
 
 async def test_what_makes_it_unready(parts: Parts, client: Client) -> None:
     parts.store.failing = True
-    await parts.fail(UpstreamError("no"), DEAD_AFTER)
+    await parts.fail(UpstreamError("no"), FAILURES)
     parts.admin.draining = True
     assert await read(client, "/readyz") == (
         503,
@@ -129,16 +135,16 @@ async def test_what_makes_it_unready(parts: Parts, client: Client) -> None:
     assert "\nedgecache_ready 0.0\n" in (await read(client, "/metrics"))[1]
 
 
-async def test_an_origin_is_dead_after_failures_in_a_row(parts: Parts, client: Client) -> None:
-    await parts.fail(UpstreamError("no"), DEAD_AFTER - 1)
-    assert (await read(client, "/readyz"))[0] == 200
-    await parts.fail(NotFound("no"), 1)  # an answer, of which the client is to blame
-    await parts.fail(UpstreamError("no"), DEAD_AFTER - 1)
-    assert (await read(client, "/readyz"))[0] == 200
-    await parts.fail(UpstreamError("no"), 1)
-    assert (await read(client, "/readyz"))[0] == 503
-    await parts.fail(NotFound("no"), 1)
-    assert (await read(client, "/readyz"))[0] == 200
+async def test_an_origin_that_is_left_alone_makes_it_unready(parts: Parts, client: Client) -> None:
+    await parts.fail(NotFound("no"), 2 * FAILURES)  # answers, of which the client is to blame
+    await parts.fail(UpstreamError("no"), FAILURES)
+    assert await read(client, "/readyz") == (200, "ready\n")  # less than half of all
+    await parts.fail(UpstreamError("no"), FAILURES)
+    assert await read(client, "/readyz") == (503, "origin failing: volume\n")
+    text = (await read(client, "/metrics"))[1]
+    for state, value in [("closed", 0), ("open", 1), ("half-open", 0)]:
+        sample = f'edgecache_origin_breaker_state{{origin="volume",state="{state}"}} {value}.0'
+        assert sample in text
 
 
 async def test_metrics(parts: Parts, client: Client) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests import serving
+from tests.faults import Error
 from tests.pattern import Pattern
 from tests.serving import SLICE, Reply, Serve, Site
 from tests.waiting import until
@@ -144,7 +145,7 @@ async def test_why_it_is_not_there_is_told(serve: Serve) -> None:
         assert await warm(site, origin="nobody's") == ("bad-key", 0)
         assert await warm(site, range="words=1-2") == ("bad-range", 0)
         assert await warm(site, "outputs/c.bin", range="bytes=600-") == ("bad-range", 0)
-        site.origin.fault(lambda answer: setattr(answer, "status", 500), key="outputs/d.bin")
+        site.origin.fault(Error(500), key="outputs/d.bin", times=None)
         assert (await warm(site, "outputs/d.bin"))[0] == "error"
 
 

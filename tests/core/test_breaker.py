@@ -1,0 +1,129 @@
+"""An origin that fails is left alone, and tried again by one request at a time."""
+
+from edgecache.core.breaker import LONGEST_PAUSE, TRIAL_TAKES, WINDOW, Breaker, BreakerState
+
+CLOSED, OPEN, HALF_OPEN = BreakerState
+
+
+def passed(breaker: Breaker, now: float) -> int:
+    admitted = breaker.admit(now)
+    assert admitted is not None
+    return admitted
+
+
+def fail(breaker: Breaker, now: float, times: int = 1) -> None:
+    for _ in range(times):
+        breaker.failed(passed(breaker, now), now)
+
+
+def succeed(breaker: Breaker, now: float, times: int = 1) -> None:
+    for _ in range(times):
+        breaker.succeeded(passed(breaker, now), now)
+
+
+def opened(pause: float = 5) -> Breaker:
+    """At second 100."""
+    breaker = Breaker(3, pause)
+    fail(breaker, 100, 3)
+    assert breaker.state(100) is OPEN
+    return breaker
+
+
+def test_so_many_failures_open_it() -> None:
+    breaker = Breaker(3, 5)
+    fail(breaker, 100, 2)
+    assert breaker.state(100) is CLOSED
+    fail(breaker, 101)
+    assert (breaker.state(101), breaker.refuses(102), breaker.admit(102)) == (OPEN, 4, None)
+
+
+def test_failures_that_are_less_than_half_of_all_do_not() -> None:
+    breaker = Breaker(3, 5)
+    succeed(breaker, 100, 7)
+    fail(breaker, 100, 6)
+    assert breaker.state(100) is CLOSED
+    fail(breaker, 100)
+    assert breaker.state(100) is OPEN
+
+
+def test_failures_that_are_long_ago_do_not() -> None:
+    breaker = Breaker(3, 5)
+    fail(breaker, 100, 2)
+    fail(breaker, 100 + WINDOW)
+    assert breaker.state(100 + WINDOW) is CLOSED
+    fail(breaker, 101 + WINDOW, 2)
+    assert breaker.state(101 + WINDOW) is OPEN
+
+
+def test_a_body_that_breaks_is_a_failure_of_a_request_that_was_counted() -> None:
+    breaker = Breaker(3, 5)
+    succeed(breaker, 100, 6)
+    for _ in range(2):
+        breaker.broke(100)
+    assert breaker.state(100) is CLOSED
+    breaker.broke(100)
+    assert breaker.state(100) is OPEN
+
+
+def test_after_the_pause_one_trial_closes_it() -> None:
+    breaker = opened()
+    assert breaker.state(105) is HALF_OPEN
+    trial = passed(breaker, 105)
+    assert (breaker.admit(105), breaker.refuses(105)) == (None, TRIAL_TAKES)
+    assert breaker.state(105) is HALF_OPEN
+    breaker.succeeded(trial, 106)
+    assert breaker.state(106) is CLOSED
+    fail(breaker, 106, 2)  # what was before is forgotten
+    assert breaker.state(106) is CLOSED
+
+
+def test_each_trial_that_fails_doubles_the_pause_up_to_a_minute() -> None:
+    breaker, now, pauses = opened(), 105.0, []
+    for _ in range(6):
+        fail(breaker, now)
+        pauses.append(breaker.refuses(now))
+        now += pauses[-1]
+    assert pauses == [10, 20, 40, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    succeed(breaker, now)
+    fail(breaker, now, 3)
+    assert breaker.refuses(now) == 5
+
+
+def test_a_pause_that_is_longer_from_the_start_stays_so() -> None:
+    breaker = opened(pause=100)
+    fail(breaker, 200)
+    assert breaker.refuses(200) == 100
+
+
+def test_a_trial_that_was_given_up_leaves_its_place_to_another() -> None:
+    breaker = opened()
+    breaker.dropped(passed(breaker, 105))
+    succeed(breaker, 105)
+    assert breaker.state(105) is CLOSED
+
+
+def test_what_began_before_decides_nothing_while_it_is_open() -> None:
+    breaker = Breaker(3, 5)
+    early = passed(breaker, 99)
+    fail(breaker, 100, 3)
+    breaker.succeeded(early, 101)
+    breaker.failed(early, 101)
+    breaker.broke(101)
+    breaker.dropped(early)
+    assert breaker.refuses(101) == 4
+    trial = passed(breaker, 105)
+    breaker.failed(early, 105)
+    breaker.succeeded(early, 105)
+    breaker.dropped(early)
+    assert breaker.admit(105) is None
+    breaker.succeeded(trial, 105)
+    assert repr(breaker) == "<Breaker until=None pause=5 trial=0>"
+
+
+def test_a_trial_that_outlived_another_says_nothing() -> None:
+    breaker = opened()
+    given_up = passed(breaker, 105)
+    breaker.dropped(given_up)
+    passed(breaker, 105)
+    breaker.succeeded(given_up, 105)
+    assert breaker.state(105) is HALF_OPEN
