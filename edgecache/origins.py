@@ -106,6 +106,10 @@ class Origins:
         dead = [name for name, failures in self._failures.items() if failures >= DEAD_AFTER]
         return f"origin failing: {', '.join(dead)}" if dead else ""
 
+    def is_failing(self, origin: str) -> bool:
+        """Whether its last answer was a failure: the next may well be one, too."""
+        return self._failures[origin] > 0
+
     async def close(self) -> None:
         for upstream in self._upstreams.values():
             await upstream.close()

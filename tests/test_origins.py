@@ -168,12 +168,15 @@ async def test_each_request_is_counted_by_its_answer(
 
 async def test_one_success_brings_an_origin_back(bench: Bench) -> None:
     bench.upstream.answers = [*[UpstreamError("no") for _ in range(DEAD_AFTER + 2)], FOUND]
+    assert not bench.origins.is_failing("volume")
     for number in range(DEAD_AFTER + 2):
         with pytest.raises(UpstreamError):
             await bench.get()
+        assert bench.origins.is_failing("volume")
         assert bool(bench.origins.trouble()) == (number + 1 >= DEAD_AFTER)
     (await bench.get()).close()
     assert bench.origins.trouble() == ""
+    assert not bench.origins.is_failing("volume")
 
 
 async def test_a_cancelled_request_is_counted_and_says_nothing_of_the_origin(bench: Bench) -> None:
