@@ -121,7 +121,7 @@ def judge(
             forward_status=looked.forward_status,
             collapsed=looked.collapsed,
             ttl=ttl,
-            detail=looked.use,
+            detail=f"stale-{looked.use}",
         )
         return status, Result.STALE
     if looked.forward is None and not absent:

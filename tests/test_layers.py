@@ -172,6 +172,7 @@ ALLOWED = {
     "core.freshness": "core.cache_control core.model core.validators",
     "core.conditions": "core.validators",
     "core.admission": "core.model",
+    "core.failures": "core.model",
     "core.accounts": "core.marks core.model",
     "core.marks": "core.model",
     "core.ledger": "core.model core.policy",

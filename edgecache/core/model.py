@@ -106,8 +106,8 @@ class NotStored(StrEnum):
 class StaleUse(StrEnum):
     """Why a response is used past its lifetime (RFC 5861)."""
 
-    WHILE_REVALIDATE = "stale-while-revalidate"
-    IF_ERROR = "stale-if-error"
+    WHILE_REVALIDATE = "while-revalidate"
+    IF_ERROR = "if-error"
 
 
 class Result(StrEnum):

@@ -181,10 +181,12 @@ async def test_what_a_client_would_get_of_a_stale_object_is_what_it_gets(
         await site.get(f"/{KEY}", {"Range": first})
         await site.get(f"/{KEY}", {"Range": first})
         await site.idle()
+        site.origin.reset()
         site.clock.advance(seconds)
         facts = await explained(site)
         now = facts["now"]
-        assert (facts["freshness"]["stale_while_revalidate"], len(site.origin.requests)) == (30, 1)
+        assert facts["freshness"]["stale_while_revalidate"] == 30
+        assert site.origin.requests == []
         site.origin.fault(Error(500), times=None)
         reply = await site.get(f"/{KEY}")
         if now["status"] is None:
