@@ -62,12 +62,12 @@ class Engine:
         absent, needed = 0, 0
         if request.method == "GET":
             absent, needed = self._streams.missing(stored, plan.spans)
-        if needed:
-            await self._assure(request, looked, stored, plan)
         fresh = looked.forward is None
         if fresh and absent and self._streams.first_gap(stored, plan.spans) is None:
             looked = replace(looked, collapsed=True)  # the fills of others bring all of it
             self._metrics.collapsed.inc()
+        if needed:
+            await self._assure(request, looked, stored, plan)
         age = stored.age(self._catalog.clock())
         status, result = judge(
             looked,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgecache import lookup
+from edgecache import lookup, stream
 from edgecache.catalog import Catalog
 from edgecache.core.index import Known, Route
 from edgecache.core.model import ObjectKey
@@ -302,6 +302,17 @@ async def test_what_is_not_all_here_is_503_before_a_byte(
     assert is_stale(here)
     site.origin.faults.clear()
     assert_whole(await ask(site))
+
+
+@decided_once
+async def test_an_object_of_more_slices_than_are_looked_at_is_not_all_here(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await known(site, 1)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 3)
+    site.origin.fault(Error(500), times=None)
+    assert (await ask(site)).status == 503
+    assert (await ask(site, FIRST_SLICE)).status == 206
 
 
 # Before the head, of a fresh object whose beginning is here
