@@ -118,7 +118,9 @@ class Lookup:
         try:
             return await self._opened(request, stale)
         except UpstreamError as error:
-            raise (incomplete(error) if is_failure(error) else error) from error
+            if is_failure(error):
+                raise incomplete(error) from error
+            raise
 
     async def _unless_it_fails(self, request: ObjectRequest, stale: StoredResponse) -> Looked:
         """The opening's outcome; the stale response if that fails, or is long in coming."""

@@ -226,7 +226,9 @@ async def test_an_origin_that_is_not_there_is_stood_in_for(site: Site) -> None:
     assert not is_stale(await ask(site))
 
 
-async def test_many_clients_of_a_failing_origin_share_one_request(site: Site) -> None:
+async def test_many_clients_of_a_failing_origin_share_one_request(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     await known(site, 300)
     gate = site.origin.hold(times=None)
     site.origin.fault(Error(500), times=None)
@@ -242,6 +244,10 @@ async def test_many_clients_of_a_failing_origin_share_one_request(site: Site) ->
     for reply in replies:
         assert_whole(reply)
     assert asked(site) == 1
+    line = (
+        "revalidation failed key='volume/outputs/a.png' reason=the origin failed origin status=500"
+    )
+    assert caplog.text.count(line) == 1
 
 
 async def test_an_origin_that_hangs_is_waited_for_once_and_not_long(
@@ -507,16 +513,15 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[ObjectKey]:
     return found
 
 
-@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("origin", ["fails", "hangs", "answers"])
 async def test_a_purge_while_the_origin_is_asked_is_obeyed(
-    site: Site, lookups: list[ObjectKey], monkeypatch: pytest.MonkeyPatch, fails: bool
+    site: Site, lookups: list[ObjectKey], monkeypatch: pytest.MonkeyPatch, origin: str
 ) -> None:
-    """Whether the client waited for a failure or lost patience."""
     await known(site, 300)
     gate = site.origin.hold()
-    if fails:
+    if origin == "fails":
         site.origin.fault(Error(500))
-    else:
+    if origin == "hangs":
         monkeypatch.setattr(lookup, "STALE_PATIENCE", 0.3)
     lookups.clear()
 
@@ -524,7 +529,7 @@ async def test_a_purge_while_the_origin_is_asked_is_obeyed(
         await gate.reached.wait()
         await purge(site, {"key": KEY})
         site.origin.put(KEY, b"another", etag="two")
-        if not fails:
+        if origin == "hangs":
             await until(lambda: len(lookups) >= 3)  # at first, after its patience, and anew
         gate.release()
 
