@@ -108,6 +108,7 @@ class Attempts:
         self._hedging = Hedging(fetch.hedge_share)
         self._readable = Readable()
         self._tasks = Tasks()
+        self.is_failing = False  # its last answer was a failure: the next may well be one, too
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -273,7 +274,8 @@ class Attempts:
         except EdgecacheError as error:
             if error.forward_status:
                 code_class = f"{error.forward_status // 100}xx"
-            if failure_of(error) is None:  # missing, out of range, replaced: the origin is well
+            self.is_failing = failure_of(error) is not None
+            if not self.is_failing:  # missing, out of range, replaced: the origin is well
                 self._breaker.succeeded(admitted, self._clock())
             else:
                 self._breaker.failed(admitted, self._clock())
@@ -285,6 +287,7 @@ class Attempts:
             self._metrics.origin_requests.labels("get", code_class).inc()
             self._metrics.origin_first_byte.labels("get").observe(self._clock() - began)
         now = self._clock()
+        self.is_failing = False
         self._breaker.succeeded(admitted, now)
         self._hedging.took(now - began)
         self._readable.add(request.key, now)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import floor
 
 from edgecache.body import begun
 from edgecache.catalog import Catalog
@@ -9,9 +10,9 @@ from edgecache.core.answer import answer_fields, body_length
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import UpstreamError, VersionChanged
 from edgecache.core.index import StoredResponse
-from edgecache.core.model import Forward, Result
-from edgecache.core.plan import plan_answer
-from edgecache.lookup import Looked, Lookup
+from edgecache.core.model import Forward, Result, StaleUse
+from edgecache.core.plan import Plan, plan_answer
+from edgecache.lookup import Looked, Lookup, incomplete, is_failure
 from edgecache.metrics import Metrics
 from edgecache.passthrough import Passthrough
 from edgecache.request import Answer, ObjectRequest
@@ -65,12 +66,14 @@ class Engine:
         if fresh and absent and self._streams.first_gap(stored, plan.spans) is None:
             looked = replace(looked, collapsed=True)  # the fills of others bring all of it
             self._metrics.collapsed.inc()
+        if needed:
+            await self._assure(request, looked, stored, plan)
         age = stored.age(self._catalog.clock())
         status, result = judge(
             looked,
             absent,
             needed,
-            ttl=int(stored.lifetime - age),
+            ttl=floor(stored.lifetime - age),
             admitted=self._streams.admits(stored),
         )
         fields = answer_fields(stored, plan, boundary)
@@ -94,11 +97,33 @@ class Engine:
             body=body,
         )
 
+    async def _assure(
+        self, request: ObjectRequest, looked: Looked, stored: StoredResponse, plan: Plan
+    ) -> None:
+        """No head is sent that is known to have no body."""
+        doubted = looked.use is StaleUse.IF_ERROR
+        try:
+            await self._streams.assure(stored, request.route, plan.spans, doubted=doubted)
+        except UpstreamError as error:
+            if doubted and is_failure(error):
+                raise incomplete(error) from error
+            raise
+
 
 def judge(
     looked: Looked, absent: int, needed: int, *, ttl: int, admitted: bool
 ) -> tuple[CacheStatus, Result]:
     """How the request was answered (RFC 9211), true also for mixed answers."""
+    if looked.use is not None and not absent:
+        status = CacheStatus(
+            hit=looked.forward is None,
+            forward=looked.forward,
+            forward_status=looked.forward_status,
+            collapsed=looked.collapsed,
+            ttl=ttl,
+            detail=f"stale-{looked.use}",
+        )
+        return status, Result.STALE
     if looked.forward is None and not absent:
         return CacheStatus(hit=True, ttl=ttl), Result.HIT
     # Of an object that was not known nothing was there, though its fill may have begun by now.

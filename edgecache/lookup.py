@@ -1,9 +1,11 @@
 """Finds the stored response to answer with, asking the origin when there is none or it is stale.
 
-Rule of this module: one opening per object at a time; whoever comes meanwhile shares its outcome.
+Rules of this module: one opening per object at a time; whoever comes meanwhile shares its outcome.
+A stale response is used only if all that the request needs of it is in the store (RFC 5861).
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 
 from edgecache.catalog import Catalog
@@ -11,12 +13,14 @@ from edgecache.core.errors import (
     EdgecacheError,
     NotFound,
     RangeNotSatisfiable,
+    UpstreamBusy,
     UpstreamError,
     VersionChanged,
 )
+from edgecache.core.failures import Failures
 from edgecache.core.freshness import not_storable
 from edgecache.core.index import Missing, Route, StoredResponse, Uncacheable, freshened
-from edgecache.core.model import Forward, ObjectKey, Reason
+from edgecache.core.model import ByteSpan, Forward, ObjectKey, Reason, StaleUse
 from edgecache.core.plan import PROBE, opening_range, plan_answer
 from edgecache.core.ranges import IntRange, RangeSpec
 from edgecache.core.reply import Found, NotModified
@@ -28,16 +32,32 @@ from edgecache.upstream import Body
 
 # How long an object that could not be stored is passed through without another try.
 UNCACHEABLE_LIFETIME = 60.0
+# How long a client waits for an opening whose failure would get it a stale answer. Most of those
+# that succeed do in a fraction of this, and a viewer's player gives up on an origin that hangs long
+# before the origin's own 100 s are over. What comes later is for the next client.
+STALE_PATIENCE = 2.0
+# When to try again what could not be answered while the origin fails, in seconds.
+RETRY_AFTER = 5
+
+log = logging.getLogger("edgecache.lookup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """`stored` None: pass the request through. `forward` None: nobody asked the origin."""
+    """`stored` None: pass the request through. `forward` None: nobody asked the origin for this
+    request. `use`: `stored` is stale, and why it is used all the same."""
 
     stored: StoredResponse | None
     forward: Forward | None = None
     forward_status: int | None = None
     collapsed: bool = False
+    use: StaleUse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    outcome: asyncio.Future[Looked]
+    began: float  # by the loop's time
 
 
 class Lookup:
@@ -55,7 +75,8 @@ class Lookup:
         self._streams = streams
         self._tasks = tasks
         self._negative_ttl = negative_ttl
-        self._openings: dict[ObjectKey, asyncio.Future[Looked]] = {}
+        self._openings: dict[ObjectKey, Opening] = {}
+        self._failures = Failures()
 
     async def find(self, request: ObjectRequest) -> Looked:
         """:raises NotFound, UpstreamError: as the origin answered, or as it did a moment ago."""
@@ -67,17 +88,81 @@ class Lookup:
                 return Looked(stored=None, forward=Forward.BYPASS)
             case StoredResponse() if known.is_fresh(self._catalog.clock()):
                 return Looked(stored=known)
+            case StoredResponse() if request.reason is not Reason.WARM:
+                return await self._stale(request, known)
             case _:
-                stale = known
-        opening = self._openings.get(request.key)
-        if opening is not None:
-            return replace(await asyncio.shield(opening), collapsed=True)
-        return await asyncio.shield(self._open(request, stale))
+                return await self._opened(request, known)
 
-    def _open(self, request: ObjectRequest, stale: StoredResponse | None) -> asyncio.Future[Looked]:
-        """Starts the one opening of this object, in a task that no client's end can cancel."""
-        opening: asyncio.Future[Looked] = asyncio.get_running_loop().create_future()
-        opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async def _opened(self, request: ObjectRequest, stale: StoredResponse | None) -> Looked:
+        joined = request.key in self._openings
+        looked = await asyncio.shield(self._opening(request, stale).outcome)
+        return replace(looked, collapsed=joined)
+
+    async def _stale(self, request: ObjectRequest, stale: StoredResponse) -> Looked:
+        """What to answer with when what is known is stale."""
+        now = self._catalog.clock()
+        if not is_of_use(stale, now):
+            return await self._opened(request, stale)
+        is_whole = self._is_whole(request, stale)
+        failed = self._failures.is_recent(request.key, now)
+        if is_whole and stale.serves_while_revalidating(now):
+            if not failed:
+                self._opening(request, stale)  # behind the answer
+            return Looked(stored=stale, use=StaleUse.WHILE_REVALIDATE)
+        if not stale.serves_if_error(now):
+            return await self._opened(request, stale)
+        if is_whole and failed and request.key not in self._openings:
+            return Looked(stored=stale, use=StaleUse.IF_ERROR)
+        if is_whole:
+            return await self._unless_it_fails(request, stale)
+        try:
+            return await self._opened(request, stale)
+        except UpstreamError as error:
+            if is_failure(error):
+                raise incomplete(error) from error
+            raise
+
+    async def _unless_it_fails(self, request: ObjectRequest, stale: StoredResponse) -> Looked:
+        """The opening's outcome; the stale response if that fails, or is long in coming."""
+        joined = request.key in self._openings
+        opening = self._opening(request, stale)
+        left = opening.began + STALE_PATIENCE - asyncio.get_running_loop().time()
+        await asyncio.wait([opening.outcome], timeout=max(left, 0))
+        failure: UpstreamError | None = None
+        if opening.outcome.done():
+            try:
+                return replace(opening.outcome.result(), collapsed=joined)
+            except UpstreamError as error:
+                if not is_failure(error):
+                    raise
+                failure = error
+        # Whatever happened meanwhile: a purge, for one.
+        known = await self._catalog.get(request.key, request.route)
+        if not isinstance(known, StoredResponse) or known.version != stale.version:
+            raise VersionChanged("it was purged while it was asked for")
+        if not self._is_whole(request, known):
+            raise incomplete(failure) from failure
+        return Looked(
+            stored=known,
+            forward=Forward.STALE,
+            forward_status=(failure and failure.forward_status) or None,
+            collapsed=joined,
+            use=StaleUse.IF_ERROR,
+        )
+
+    def _is_whole(self, request: ObjectRequest, stored: StoredResponse) -> bool:
+        """Whether all that the request needs of it is in the store."""
+        return self._streams.covers(stored, spans_of(request, stored))
+
+    def _opening(self, request: ObjectRequest, stale: StoredResponse | None) -> Opening:
+        """The one opening of this object."""
+        return self._openings.get(request.key) or self._open(request, stale)
+
+    def _open(self, request: ObjectRequest, stale: StoredResponse | None) -> Opening:
+        """Starts it, in a task that no client's end can cancel."""
+        loop = asyncio.get_running_loop()
+        opening = Opening(loop.create_future(), loop.time())
+        opening.outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._openings[request.key] = opening
         purges = self._catalog.purges.count  # now: by its first step there may be one more
         task = self._tasks.spawn(self._run(request, stale, purges, opening), name="open")
@@ -90,17 +175,26 @@ class Lookup:
         request: ObjectRequest,
         stale: StoredResponse | None,
         purges: int,
-        opening: asyncio.Future[Looked],
+        opening: Opening,
     ) -> None:
         try:
-            opening.set_result(await self._ask(request, stale, purges))
+            opening.outcome.set_result(await self._ask(request, stale, purges))
         except EdgecacheError as error:
-            opening.set_exception(error)
+            if stale is not None and is_failure(error):
+                self._note(request.key, stale, error)
+            opening.outcome.set_exception(error)
 
-    def _ended(self, key: ObjectKey, opening: asyncio.Future[Looked]) -> None:
+    def _note(self, key: ObjectKey, stale: StoredResponse, error: EdgecacheError) -> None:
+        now = self._catalog.clock()
+        self._failures.note(key, now)
+        if is_of_use(stale, now):  # else it is told of where a client gets it
+            where = f"{key.origin}/{key.key}"
+            log.warning("revalidation failed key=%.200r reason=%s %s", where, error, error.hint)
+
+    def _ended(self, key: ObjectKey, opening: Opening) -> None:
         del self._openings[key]
-        if not opening.done():
-            opening.set_exception(UpstreamError("the request to the origin was stopped"))
+        if not opening.outcome.done():
+            opening.outcome.set_exception(UpstreamError("the request to the origin was stopped"))
 
     async def _ask(
         self, request: ObjectRequest, stale: StoredResponse | None, purges: int
@@ -160,9 +254,7 @@ class Lookup:
                 request.method, request.headers, request.key.key, self._streams.sizes
             )
             return await self.get(request.key, request.route, range_, request.reason)
-        plan = plan_answer(request.method, request.headers, stale.meta)
-        spans = plan.spans if request.method == "GET" else ()
-        gap = self._streams.first_gap(stale, spans)
+        gap = self._streams.first_gap(stale, spans_of(request, stale))
         reason = request.reason if gap else Reason.REVALIDATE
         return await self.get(
             request.key, request.route, gap or PROBE, reason, stale.meta.origin_etag
@@ -187,3 +279,31 @@ class Lookup:
             except RangeNotSatisfiable:
                 if_none_match = ""
         raise UpstreamError("the origin refuses a request without a range")
+
+
+def spans_of(request: ObjectRequest, stored: StoredResponse) -> tuple[ByteSpan, ...]:
+    """What the answer's body takes of the object."""
+    if request.method != "GET":
+        return ()
+    return plan_answer(request.method, request.headers, stored.meta).spans
+
+
+def is_of_use(stale: StoredResponse, now: float) -> bool:
+    return stale.serves_while_revalidating(now) or stale.serves_if_error(now)
+
+
+def is_failure(error: EdgecacheError) -> bool:
+    """Whether the origin failed; else what it said is an answer."""
+    return isinstance(error, UpstreamError) and not isinstance(error, VersionChanged)
+
+
+def incomplete(error: UpstreamError | None) -> UpstreamBusy:
+    """For a client that would get a stale answer if all of it were here."""
+    after = error.retry_after if isinstance(error, UpstreamBusy) else RETRY_AFTER
+    reason = f"{error}: {error.hint}" if error else "it hangs"
+    busy = UpstreamBusy(
+        "the origin fails, and not all that was asked for is here", retry_after=after, hint=reason
+    )
+    busy.forward_status = error.forward_status if error else 0
+    busy.stale = True
+    return busy

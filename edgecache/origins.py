@@ -97,6 +97,10 @@ class Origins:
         origins = self._attempts.items()
         self.metrics.show_origins({name: (one.state, one.queue.waiting) for name, one in origins})
 
+    def is_failing(self, origin: str) -> bool:
+        """Whether its last answer was a failure: the next may well be one, too."""
+        return self._attempts[origin].is_failing
+
     async def close(self) -> None:
         for attempts in self._attempts.values():
             await attempts.close()

@@ -31,6 +31,8 @@ DISCARD_LIMIT = 2**16
 SEEK_PATIENCE = 0.25
 # Of how many slices `missing` speaks: no request is worth a second of the event loop's time.
 MOST_LOOKED_AT = 2**16
+# How many slices of an answer are opened before its head where the origin may not stand in for one.
+MOST_OPENED = 8
 
 
 class Reading:
@@ -89,7 +91,36 @@ class Streams:
         numbers = [slices_of(span, self.sizes.slice_size) for span in spans]
         looked_at = islice(chain(*numbers), MOST_LOOKED_AT)
         absent = sum(not self._store.has(SliceKey(stored.version, n)) for n in looked_at)
-        return absent, min(sum(map(len, numbers)), MOST_LOOKED_AT)
+        return absent, min(self._count(spans), MOST_LOOKED_AT)
+
+    def covers(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> bool:
+        """Whether all that `spans` need is on disk, as far as can be told at once."""
+        absent, _ = self.missing(stored, spans)
+        return not absent and self._count(spans) <= MOST_LOOKED_AT
+
+    def _count(self, spans: tuple[ByteSpan, ...]) -> int:
+        return sum(len(slices_of(span, self.sizes.slice_size)) for span in spans)
+
+    async def assure(
+        self, stored: StoredResponse, route: Route, spans: tuple[ByteSpan, ...], *, doubted: bool
+    ) -> None:
+        """Before a head is sent while the origin fails, or is `doubted`: that what the body begins
+        with can be opened, and the first gap in it be filled. What goes wrong later cuts the body.
+
+        :raises VersionChanged, UpstreamError: as `pieces` does.
+        """
+        if not (doubted or self._origins.is_failing(stored.meta.key.origin)):
+            return
+        numbers = chain(*(slices_of(span, self.sizes.slice_size) for span in spans))
+        for at, number in enumerate(islice(numbers, MOST_LOOKED_AT)):
+            if at < MOST_OPENED:
+                is_here = await self._opened(stored, number) is not None
+            else:
+                is_here = self._store.has(SliceKey(stored.version, number))
+            if not is_here:
+                with closing(Reading(number + 1, self.sizes.slice_size, self.sizes)) as reading:
+                    await (await self._buffer(stored, route, reading, number)).wait(0, 1)
+                return
 
     def admits(self, stored: StoredResponse) -> bool:
         """Whether its slices may be stored at all."""

@@ -337,6 +337,7 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
         "listen": {"host": "127.0.0.1", "port": 0, "drain_timeout": 1},
         "admin": {"port": 0},
         "origins": {"volume": origin.settings | settings.get("origin", {})},
+        "freshness": {"stale_while_revalidate": 0, "stale_if_error": 0},
         "cache": {"dir": folder / "cache", "slice_size": SLICE},
         "fetch": {
             "first_run": SLICE,

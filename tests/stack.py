@@ -152,6 +152,7 @@ class TurningStore(MemoryStore):
 @dataclass
 class Stack:
     clock: FakeClock = field(default_factory=FakeClock)
+    route: Route = ROUTE
 
     def __post_init__(self) -> None:
         self.tasks = Tasks()
@@ -181,7 +182,7 @@ class Stack:
     async def read(self, range_: str = "") -> bytes:
         """The body, as a client that takes a turn for each piece of it gets it."""
         headers = {"Range": range_} if range_ else {}
-        request = ObjectRequest(method="GET", key=KEY, route=ROUTE, headers=headers)
+        request = ObjectRequest(method="GET", key=KEY, route=self.route, headers=headers)
         answer = await self.engine.answer(request)
         if answer.body is None or answer.first is None:
             return b""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -10,7 +11,7 @@ from edgecache import fill as fill_module
 from edgecache.core.errors import UpstreamError
 from edgecache.fill import SliceBuffer
 from tests.reading import alive
-from tests.stack import SIZE, Stack, turn
+from tests.stack import ROUTE, SIZE, Stack, turn
 
 RANGES = ["", f"bytes={2 * SIZE + 5}-{5 * SIZE}", "bytes=-10", "bytes=0-9, 4000-4999"]
 NO_STORE = (("cache-control", "no-store"),)
@@ -92,6 +93,31 @@ async def test_a_revalidation_that_is_stopped_anywhere_leaves_nothing_behind() -
         if not stopped:
             break
     assert number > 15
+
+
+@pytest.mark.parametrize("windows", [{"stale_while_revalidate": 1e9}, {"stale_if_error": 1e9}])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stale_answer_that_is_stopped_anywhere_leaves_nothing_behind(
+    windows: dict[str, float], fails: bool
+) -> None:
+    """And the revalidation behind it goes on."""
+    for number in count():
+        stack = Stack(route=replace(ROUTE, **windows))  # type: ignore[arg-type]
+        await stack.read()
+        await stack.at_rest()
+        stack.clock.advance(1e6)
+        first = stack.upstream.steps + 1
+        stack.upstream.fail_at = first if fails else -1
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(stack.read())
+            stopped = await stopped_at(number, reading)
+        if not stopped:
+            assert reading.result() == data_of(stack, "")
+        await check(stack, "")
+        if not stopped:
+            assert stack.upstream.steps == first  # once, and a failure is remembered
+            break
+    assert number > 3
 
 
 async def test_a_passthrough_that_is_stopped_anywhere_leaves_nothing_behind() -> None:

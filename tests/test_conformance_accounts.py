@@ -144,6 +144,7 @@ async def test_bytes_saved_is_what_clients_got_and_the_origin_did_not_give(site:
         "miss": 1,
         "partial": 0,
         "revalidated": 0,
+        "stale": 0,
         "bypass": 0,
         "error": 0,
     }

@@ -228,7 +228,7 @@ async def test_errors_are_never_stored(site: Site, status: int) -> None:
 async def test_an_error_while_revalidating_keeps_what_is_stored(
     site: Site, action: Error | Reset
 ) -> None:
-    """The answer is an error (nothing is served stale yet), but no slice is lost by it."""
+    """The answer is an error, where it may not be served stale, but no slice is lost by it."""
     await stale(site)
     site.origin.fault(action, times=None)
     assert (await site.get(PATH)).status in (502, 503)

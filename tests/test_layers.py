@@ -177,6 +177,7 @@ ALLOWED = {
     "core.retry": "core.errors core.model",
     "core.turns": "core.model",
     "core.admission": "core.model",
+    "core.failures": "core.model",
     "core.accounts": "core.marks core.model",
     "core.marks": "core.model",
     "core.ledger": "core.model core.policy",

@@ -149,6 +149,17 @@ async def test_an_origin_that_fails_is_trouble_until_it_may_be_tried_again() -> 
     assert (bench.origins.trouble(), bench.breaker()) == ("", ["closed"])
 
 
+async def test_an_origin_fails_from_its_first_failure_to_its_next_success() -> None:
+    bench = Bench(retries=0)
+    assert not bench.origins.is_failing("volume")
+    await bench.fail(UpstreamError("no"))
+    assert bench.origins.is_failing("volume")
+    assert not bench.origins.is_failing("other")
+    bench.upstream.always = FOUND
+    (await bench.get()).close()
+    assert not bench.origins.is_failing("volume")
+
+
 async def test_each_origin_has_its_own_limit_and_its_own_breaker() -> None:
     bench = Bench(retries=0, breaker_failures=1, connections=7)
     assert [bench.origins.queue(name).limit for name in ("volume", "other")] == [7, 3]

@@ -70,7 +70,14 @@ def access(facts: Facts) -> str:
 def now(facts: Facts) -> str:
     """What a client would get."""
     status = "the origin is asked" if facts["status"] is None else str(facts["status"])
-    return ", ".join(filter(None, (status, facts["cache_status"])))
+    match facts.get("if_error"):
+        case 200:
+            if_error = "200, stale, if it fails"
+        case 503:
+            if_error = "503 if it fails"
+        case _:
+            if_error = ""
+    return ", ".join(filter(None, (status, facts["cache_status"], if_error)))
 
 
 def known(facts: Facts) -> str:
@@ -97,6 +104,8 @@ def stored(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "validated", response["validated"]
     yield "freshness", freshness(facts["freshness"])
     yield "lifetime", facts["freshness"]["why"]
+    if use := stale_use(facts["freshness"]):
+        yield "stale use", use
     yield "slices", slices_text(slices)
     if facts["popularity"]["slices"]:
         yield "popularity", popularity(facts["popularity"])
@@ -110,6 +119,16 @@ def freshness(facts: Facts) -> str:
     age = f"age {facts['age']:.0f} s of {facts['lifetime']:.0f} s"
     state = f"fresh for {facts['ttl']:.0f} s" if facts["fresh"] else "stale"
     return f"{state}, {age}"
+
+
+def stale_use(facts: Facts) -> str:
+    """For how long past its lifetime it is used."""
+    behind, if_error = facts["stale_while_revalidate"], facts["stale_if_error"]
+    uses = [
+        f"{behind:.0f} s while it is revalidated" if behind else "",
+        f"{if_error:.0f} s if the origin fails" if if_error else "",
+    ]
+    return ": ".join(filter(None, (", ".join(filter(None, uses)), facts["why_not_stale"])))
 
 
 def slices_text(slices: Facts) -> str:

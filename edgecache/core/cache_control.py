@@ -71,6 +71,8 @@ TRUE_OR_STRING = re.compile(r'\?1|".*"|[A-Za-z*].*')
 TYPES = {
     "max-age": INTEGER,
     "s-maxage": INTEGER,
+    "stale-while-revalidate": INTEGER,
+    "stale-if-error": INTEGER,
     "no-store": TRUE,
     "must-revalidate": TRUE,
     "proxy-revalidate": TRUE,

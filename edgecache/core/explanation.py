@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from edgecache.core.accounts import Account, Purge
-from edgecache.core.freshness import decided_by, policy
+from edgecache.core.freshness import decided_by, must_revalidate, policy
 from edgecache.core.index import StoredResponse
 from edgecache.core.reply import join_fields
 
@@ -43,7 +43,21 @@ def freshness_facts(stored: StoredResponse, now: float) -> Facts:
         "age": round(age, 1),
         "ttl": round(stored.lifetime - age, 1),
         "why": lifetime_reason(stored),
+        "stale_while_revalidate": round(stored.stale_while_revalidate, 1),
+        "stale_if_error": round(stored.stale_if_error, 1),
+        "why_not_stale": stale_reason(stored),
     }
+
+
+def stale_reason(stored: StoredResponse) -> str:
+    """Why it is not used stale, or not while it is revalidated; "" if it is, or by the settings."""
+    if must_revalidate(join_fields(stored.meta.headers)):
+        return "the origin forbids it"
+    if stored.meta.stale:
+        return "purged softly"
+    if not stored.lifetime and not stored.stale_while_revalidate:
+        return "never fresh"
+    return ""
 
 
 def lifetime_reason(stored: StoredResponse) -> str:

@@ -109,6 +109,24 @@ def must_revalidate(fields: Mapping[str, str]) -> bool:
     )
 
 
+def stale_windows(
+    fields: Mapping[str, str], *, lifetime: float, while_revalidate: float, if_error: float
+) -> tuple[float, float]:
+    """For how many seconds past `lifetime` it may be used stale while the origin is asked, and when
+    the origin fails (RFC 5861 §3, §4). The arguments say it where the origin does not.
+
+    What the origin wants validated at each use is used so only if it says that itself.
+    """
+    if must_revalidate(fields):
+        return 0, 0
+    directives, _ = policy(fields)
+    by_default = while_revalidate if lifetime > 0 else 0
+    return (
+        directives.get("stale-while-revalidate", by_default),
+        directives.get("stale-if-error", if_error),
+    )
+
+
 def browser_cache_control(fields: Mapping[str, str], browser_ttl: float) -> str:
     """The Cache-Control that clients get: the origin's if it sent one, else the route's.
 

@@ -4,7 +4,7 @@ The rows on disk are the store's; this holds the objects lately asked for, ready
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from edgecache.core.freshness import (
@@ -12,6 +12,7 @@ from edgecache.core.freshness import (
     corrected_initial_age,
     current_age,
     lifetime,
+    stale_windows,
 )
 from edgecache.core.media_types import content_type, is_active
 from edgecache.core.model import NotStored, ObjectKey, ObjectMeta
@@ -30,15 +31,22 @@ class Route:
     ttl: float
     browser_ttl: float
     tags: tuple[str, ...] = ()
+    stale_while_revalidate: float = 0
+    stale_if_error: float = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
-    """An object's metadata with all that does not change from answer to answer worked out."""
+    """An object's metadata with all that does not change from answer to answer worked out.
+
+    The two windows are seconds past `lifetime` (RFC 5861).
+    """
 
     meta: ObjectMeta
     version: str
     lifetime: float
+    stale_while_revalidate: float
+    stale_if_error: float
     initial_age: float
     content_type: str
     fields: tuple[tuple[str, str], ...]
@@ -49,6 +57,12 @@ class StoredResponse:
 
     def is_fresh(self, now: float) -> bool:
         return self.lifetime > self.age(now)
+
+    def serves_while_revalidating(self, now: float) -> bool:
+        return self.lifetime + self.stale_while_revalidate > self.age(now)
+
+    def serves_if_error(self, now: float) -> bool:
+        return self.lifetime + self.stale_if_error > self.age(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,26 @@ class Uncacheable:
 
 
 Known = StoredResponse | Missing | Uncacheable
+
+
+def times_of(
+    meta: ObjectMeta, fields: Mapping[str, str], route: Route
+) -> tuple[float, float, float]:
+    """(lifetime, stale-while-revalidate, stale-if-error) in seconds."""
+    spent = lifetime(
+        fields, date=meta.date, response_time=meta.response_time, default_ttl=route.ttl
+    )
+    while_revalidate, if_error = stale_windows(
+        fields,
+        lifetime=spent,
+        while_revalidate=route.stale_while_revalidate,
+        if_error=route.stale_if_error,
+    )
+    if not meta.stale:
+        return spent, while_revalidate, if_error
+    # Purged softly: the origin is asked at the next use. If it fails, all is as if there had been
+    # no purge, for nobody knows of anything newer.
+    return 0, 0, spent + if_error if if_error else 0
 
 
 def stored_response(meta: ObjectMeta, route: Route) -> StoredResponse:
@@ -92,14 +126,13 @@ def stored_response(meta: ObjectMeta, route: Route) -> StoredResponse:
     own = {"content-type", "cache-control", "cdn-cache-control", "age"}
     passed = tuple((name.title(), value) for name, value in meta.headers if name not in own)
     everything = (*answer.items(), *passed)
+    fresh_for, while_revalidate, if_error = times_of(meta, fields, route)
     return StoredResponse(
         meta=meta,
         version=meta.version,
-        lifetime=0
-        if meta.stale
-        else lifetime(
-            fields, date=meta.date, response_time=meta.response_time, default_ttl=route.ttl
-        ),
+        lifetime=fresh_for,
+        stale_while_revalidate=while_revalidate,
+        stale_if_error=if_error,
         initial_age=corrected_initial_age(
             fields,
             date=meta.date,

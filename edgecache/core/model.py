@@ -103,6 +103,13 @@ class NotStored(StrEnum):
     TOO_LARGE = "too-large"
 
 
+class StaleUse(StrEnum):
+    """Why a response is used past its lifetime (RFC 5861)."""
+
+    WHILE_REVALIDATE = "while-revalidate"
+    IF_ERROR = "if-error"
+
+
 class Result(StrEnum):
     """How a client's request was answered: the `result` label of metrics and of the access log."""
 
@@ -110,6 +117,7 @@ class Result(StrEnum):
     PARTIAL = "partial"
     MISS = "miss"
     REVALIDATED = "revalidated"
+    STALE = "stale"
     BYPASS = "bypass"
     ERROR = "error"
 

@@ -127,14 +127,15 @@ class Admin:
     async def _stats(self, _: web.Request) -> web.Response:
         total = self._metrics.total
         results = {r.value: int(total("http_requests_total", result=r)) for r in Result}
-        looked_up = sum(results[r] for r in ("hit", "partial", "miss", "revalidated"))
+        looked_up = sum(results[r] for r in ("hit", "stale", "partial", "miss", "revalidated"))
+        from_cache = results["hit"] + results["stale"]
         client, origin = total("client_body_bytes_total"), total("origin_body_bytes_total")
         return web.json_response(
             {
                 "version": __version__,
                 "uptime": round(time.monotonic() - self._began, 3),
                 "requests": results,
-                "hit_ratio": round(results["hit"] / looked_up, 4) if looked_up else None,
+                "hit_ratio": round(from_cache / looked_up, 4) if looked_up else None,
                 "bytes": {
                     "client": int(client),
                     "origin": int(origin),

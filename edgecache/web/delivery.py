@@ -155,7 +155,7 @@ class Delivery:
             self._metrics.gave(exchange.route, source, count)
         is_part = exchange.peer == INTERNAL  # of an answer that a worker keeps account of
         if exchange.key is not None and (served := sum(exchange.sent.values())):
-            is_hit = exchange.result is Result.HIT and not is_part
+            is_hit = exchange.result in (Result.HIT, Result.STALE) and not is_part
             self._on_given(exchange.key, served, int(not is_part), int(is_hit))
         if is_part:
             return

@@ -6,6 +6,7 @@ and its work is bounded however large the object is.
 
 import asyncio
 from collections.abc import Callable
+from math import floor
 
 from aiohttp import web
 
@@ -24,7 +25,7 @@ from edgecache.core.explanation import (
     timestamp,
 )
 from edgecache.core.index import Known, Missing, StoredResponse, Uncacheable
-from edgecache.core.model import ByteSpan, Forward, SliceKey
+from edgecache.core.model import ByteSpan, Forward, SliceKey, StaleUse
 from edgecache.core.ranges import slice_span, slices_of
 from edgecache.engine import judge
 from edgecache.fill import FillTable
@@ -157,8 +158,10 @@ class Explainer:
         return "nothing of it was read yet, or what was is evicted"
 
     def _now(self, known: Known | None, facts: Facts) -> Facts:
-        """What a GET of the whole would get; status None: that is the origin's to say."""
+        """What a GET of the whole would get; status None: that is the origin's to say, and
+        `if_error` what it gets of a stale object if the origin fails: 200 or 503."""
         status: int | None = None
+        if_error: int | None = None
         said = CacheStatus(forward=Forward.URI_MISS)
         match known:
             case Missing():
@@ -167,11 +170,14 @@ class Explainer:
                 said = CacheStatus(forward=Forward.BYPASS)
             case StoredResponse():
                 now = self._catalog.clock()
-                ttl = int(known.lifetime - known.age(now))
-                if known.is_fresh(now):
-                    slices = facts["slices"]
-                    absent = slices["looked_at"] - slices["present"]
-                    looked = Looked(stored=known)
+                ttl = floor(known.lifetime - known.age(now))
+                slices = facts["slices"]
+                absent = slices["looked_at"] - slices["present"]
+                is_whole = slices["present"] == slices["of"]
+                behind = is_whole and known.serves_while_revalidating(now)
+                if known.is_fresh(now) or behind:
+                    use = None if known.is_fresh(now) else StaleUse.WHILE_REVALIDATE
+                    looked = Looked(stored=known, use=use)
                     said, _ = judge(
                         looked,
                         absent,
@@ -182,9 +188,12 @@ class Explainer:
                     status = 200
                 else:
                     said = CacheStatus(forward=Forward.STALE, ttl=ttl)
+                    if known.serves_if_error(now):
+                        if_error = 200 if is_whole else 503
             case None:
                 pass
-        return {"status": status, "cache_status": format_cache_status(said)}
+        told: Facts = {"status": status, "cache_status": format_cache_status(said)}
+        return told if if_error is None else told | {"if_error": if_error}
 
 
 async def explain(request: web.Request, explainer: Explainer) -> web.Response:

@@ -35,6 +35,7 @@ class Router:
         only = next(iter(config.origins))
         self._public = config.access.public
         self.origins = tuple(config.origins)
+        freshness = config.freshness
         self._buckets = {origin.bucket: name for name, origin in config.origins.items()}
         rules = [
             (
@@ -42,9 +43,11 @@ class Router:
                 route.origin or only,
                 Route(
                     label=route.path,
-                    ttl=config.freshness.ttl if route.ttl is None else route.ttl,
+                    ttl=freshness.ttl if route.ttl is None else route.ttl,
                     browser_ttl=route.browser_ttl,
                     tags=route.tags,
+                    stale_while_revalidate=freshness.stale_while_revalidate,
+                    stale_if_error=freshness.stale_if_error,
                 ),
             )
             for route in config.routes
@@ -53,7 +56,13 @@ class Router:
         self._default = (
             "/",
             only,
-            Route(label="/", ttl=config.freshness.ttl, browser_ttl=365 * 86400.0),
+            Route(
+                label="/",
+                ttl=freshness.ttl,
+                browser_ttl=365 * 86400.0,
+                stale_while_revalidate=freshness.stale_while_revalidate,
+                stale_if_error=freshness.stale_if_error,
+            ),
         )
         self.resolve = lru_cache(REMEMBERED)(self._resolve)
 

@@ -125,7 +125,16 @@ STORED: dict[str, Any] = {
         "last_modified": None,
         "validated": "then",
     },
-    "freshness": {"fresh": False, "age": 15.0, "lifetime": 10.0, "ttl": -5.0, "why": "max-age"},
+    "freshness": {
+        "fresh": False,
+        "age": 15.0,
+        "lifetime": 10.0,
+        "ttl": -5.0,
+        "why": "max-age",
+        "stale_while_revalidate": 0,
+        "stale_if_error": 0,
+        "why_not_stale": "",
+    },
     "slices": {"present": 0, "of": 10**6, "looked_at": 65536, "numbers": ""},
     "popularity": {
         "slices": 3,
@@ -160,4 +169,29 @@ def test_words_for_what_is_rare() -> None:
         "  purged      t, softly, by prefix outputs/",
     ):
         assert line in output.splitlines()
+    assert "stale use" not in output
     assert "all of it" in as_text(STORED | {"purge": STORED["purge"] | {"by": "all", "what": ""}})
+
+
+@pytest.mark.parametrize(
+    ("windows", "line"),
+    [
+        ((30, 86400, ""), "30 s while it is revalidated, 86400 s if the origin fails"),
+        ((0, 90, "purged softly"), "90 s if the origin fails: purged softly"),
+        ((5, 0, ""), "5 s while it is revalidated"),
+        ((0, 0, "the origin forbids it"), "the origin forbids it"),
+    ],
+)
+def test_words_for_what_is_used_stale(windows: tuple[int, int, str], line: str) -> None:
+    names = ("stale_while_revalidate", "stale_if_error", "why_not_stale")
+    facts = STORED | {"freshness": STORED["freshness"] | dict(zip(names, windows, strict=True))}
+    assert f"  stale use   {line}" in as_text(facts).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("if_error", "words"), [(200, ", 200, stale, if it fails"), (503, ", 503 if it fails")]
+)
+def test_words_for_what_a_failing_origin_would_mean(if_error: int, words: str) -> None:
+    facts = STORED | {"now": STORED["now"] | {"if_error": if_error}}
+    line = f"  now         the origin is asked, edgecache; fwd=stale; ttl=-5{words}"
+    assert line in as_text(facts).splitlines()

@@ -90,6 +90,28 @@ def test_what_was_purged_softly_is_stale_for_that() -> None:
     assert facts["why"] == "purged softly: revalidated at the next use"
 
 
+@pytest.mark.parametrize(
+    ("headers", "purged", "windows", "why"),
+    [
+        ([], False, (30, 90), ""),
+        ([("cache-control", "stale-if-error=5")], False, (30, 5), ""),
+        ([("cache-control", "must-revalidate")], False, (0, 0), "the origin forbids it"),
+        ([("cache-control", "must-revalidate")], True, (0, 0), "the origin forbids it"),
+        ([], True, (0, 150), "purged softly"),
+        ([("cache-control", "max-age=0")], False, (0, 90), "never fresh"),
+        ([("cache-control", "max-age=0, stale-while-revalidate=1")], False, (1, 90), ""),
+    ],
+)
+def test_for_how_long_it_is_used_stale(
+    headers: list[tuple[str, str]], purged: bool, windows: tuple[int, int], why: str
+) -> None:
+    meta = replace(stored(*headers).meta, stale=purged)
+    route = Route(label="/", ttl=60, browser_ttl=60, stale_while_revalidate=30, stale_if_error=90)
+    facts = freshness_facts(stored_response(meta, route), NOW)
+    assert (facts["stale_while_revalidate"], facts["stale_if_error"]) == windows
+    assert facts["why_not_stale"] == why
+
+
 def test_freshness_goes_by_the_age() -> None:
     response = stored(("cache-control", "max-age=10"))
     fresh, stale = (freshness_facts(response, NOW + later) for later in (4, 12))

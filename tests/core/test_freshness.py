@@ -7,6 +7,7 @@ from edgecache.core.freshness import (
     lifetime,
     must_revalidate,
     not_storable,
+    stale_windows,
 )
 from edgecache.core.model import NotStored
 from edgecache.core.validators import format_http_date
@@ -218,6 +219,48 @@ def test_current_age(initial: float, now: float, age: float) -> None:
 )
 def test_must_revalidate(fields: Fields, answer: bool) -> None:
     assert must_revalidate(fields) is answer
+
+
+@pytest.mark.parametrize(
+    ("fields", "windows"),
+    [
+        ({}, (30, 600)),
+        ({"cache-control": "max-age=60"}, (30, 600)),
+        ({"cache-control": "stale-while-revalidate=5"}, (5, 600)),
+        ({"cache-control": "stale-if-error=7"}, (30, 7)),
+        ({"cache-control": "Stale-If-Error=0, stale-while-revalidate=0"}, (0, 0)),
+        # Of two readings the one that caches less.
+        ({"cache-control": "stale-while-revalidate, stale-if-error=x"}, (0, 0)),
+        ({"cache-control": "stale-if-error=9, stale-if-error=4"}, (30, 4)),
+        # RFC 9111 §4.2.4: prohibited, whatever else is said
+        ({"cache-control": "must-revalidate, stale-if-error=9"}, (0, 0)),
+        ({"cache-control": "proxy-revalidate, stale-while-revalidate=9"}, (0, 0)),
+        ({"cache-control": "s-maxage=60, stale-while-revalidate=9"}, (0, 0)),
+        ({"cache-control": "no-cache"}, (0, 0)),
+        # RFC 9213 §2.2
+        (
+            {"cdn-cache-control": "stale-if-error=9", "cache-control": "stale-while-revalidate=1"},
+            (30, 9),
+        ),
+        ({"cdn-cache-control": "max-age=5", "cache-control": "must-revalidate"}, (30, 600)),
+        ({"cdn-cache-control": "stale-if-error=?1", "cache-control": "stale-if-error=3"}, (30, 3)),
+    ],
+)
+def test_stale_windows(fields: Fields, windows: tuple[float, float]) -> None:
+    assert stale_windows(fields, lifetime=60, while_revalidate=30, if_error=600) == windows
+
+
+@pytest.mark.parametrize(
+    ("fields", "windows"),
+    [
+        ({"cache-control": "max-age=0"}, (0, 600)),
+        ({"cache-control": "max-age=0, stale-while-revalidate=8"}, (8, 600)),
+    ],
+)
+def test_what_is_never_fresh_is_revalidated_first(
+    fields: Fields, windows: tuple[float, float]
+) -> None:
+    assert stale_windows(fields, lifetime=0, while_revalidate=30, if_error=600) == windows
 
 
 @pytest.mark.parametrize(

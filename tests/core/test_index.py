@@ -113,6 +113,32 @@ def test_its_age() -> None:
     assert stored.is_fresh(NOW + 567)
 
 
+STALE = replace(ROUTE, stale_while_revalidate=30, stale_if_error=90)
+
+
+def test_its_windows_begin_where_its_lifetime_ends() -> None:
+    stored = stored_response(META, STALE)
+    behind = [stored.serves_while_revalidating(NOW + seconds) for seconds in (0, 629.9, 630)]
+    if_error = [stored.serves_if_error(NOW + seconds) for seconds in (0, 689.9, 690)]
+    assert behind == if_error == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("headers", "until"),
+    [((), 690), ((("cache-control", "max-age=9"),), 99), ((("cache-control", "no-cache"),), 0)],
+)
+def test_what_was_purged_softly_is_used_if_the_origin_fails(
+    headers: tuple[tuple[str, str], ...], until: float
+) -> None:
+    """As long as without the purge; but never before the origin was asked."""
+    stored = stored_response(meta(*headers, stale=True), STALE)
+    assert (stored.lifetime, stored.stale_while_revalidate) == (0, 0)
+    assert stored.serves_if_error(NOW + until - 0.1) == (until > 0)
+    assert not stored.serves_if_error(NOW + until)
+    never = stored_response(meta(*headers, stale=True), replace(STALE, stale_if_error=0))
+    assert not never.serves_if_error(NOW)
+
+
 # 304
 
 

@@ -128,7 +128,7 @@ def test_a_new_version_is_never_mixed_with_the_one_before(
         tmp_path,
         listen={"workers": workers},
         cache={"slice_size": SLICE},
-        freshness={"ttl": "50ms"},
+        freshness={"ttl": "50ms", "stale_while_revalidate": "0s"},
         log={"access": "off"},
     )
     with (

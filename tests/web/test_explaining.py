@@ -12,6 +12,7 @@ from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
 from edgecache.web import explaining
 from tests import serving
 from tests.cluster import Cluster
+from tests.faults import Error
 from tests.pattern import Pattern
 from tests.serving import SLICE, Reply, Serve, Site
 from tests.waiting import PATIENCE
@@ -80,6 +81,9 @@ async def test_a_stored_object(site: Site) -> None:
         "age": 0.0,
         "ttl": 3600.0,
         "why": "the origin does not say: routes[].ttl, else freshness.ttl",
+        "stale_while_revalidate": 0,
+        "stale_if_error": 0,
+        "why_not_stale": "",
     }
     assert facts["slices"] == {
         "present": 2,
@@ -162,6 +166,36 @@ async def test_a_stale_object(site: Site) -> None:
     assert facts["freshness"]["why"] == "Cache-Control: max-age=10"
     assert facts["now"] == {"status": None, "cache_status": "edgecache; fwd=stale; ttl=-5"}
     assert len(site.origin.requests) == 1
+
+
+STALE = {"ttl": 60, "stale_while_revalidate": 30, "stale_if_error": 600}
+
+
+@pytest.mark.parametrize("first", ["bytes=0-9", "bytes=0-"])
+@pytest.mark.parametrize("seconds", [61, 91, 700])
+async def test_what_a_client_would_get_of_a_stale_object_is_what_it_gets(
+    serve: Serve, first: str, seconds: int
+) -> None:
+    async with serve(freshness=STALE) as site:
+        site.origin.put(KEY, CLIP, etag="one")
+        await site.get(f"/{KEY}", {"Range": first})
+        await site.get(f"/{KEY}", {"Range": first})
+        await site.idle()
+        site.origin.reset()
+        site.clock.advance(seconds)
+        facts = await explained(site)
+        now = facts["now"]
+        assert facts["freshness"]["stale_while_revalidate"] == 30
+        assert site.origin.requests == []
+        site.origin.fault(Error(500), times=None)
+        reply = await site.get(f"/{KEY}")
+        if now["status"] is None:
+            assert reply.status == now.get("if_error", 502)
+            assert now["cache_status"].startswith("edgecache; fwd=stale; ttl=-")
+        else:
+            told = (now["status"], now["cache_status"])
+            assert told == (reply.status, reply.cache_status)
+        await site.idle()
 
 
 async def test_a_missing_object(site: Site) -> None:
