@@ -29,13 +29,15 @@ KEY = "outputs/a.png"
 PATH = f"/{KEY}"
 DATA = Pattern(3 * SLICE + 100, seed=1)
 LIFETIME, BEHIND, IF_ERROR = 60, 30, 600
+# A failure is what the origin says once: repetitions are another suite's, and so is the breaker.
+ONCE = {"retries": 0, "breaker_failures": 1000}
 SETTINGS = {"ttl": LIFETIME, "stale_while_revalidate": BEHIND, "stale_if_error": IF_ERROR}
 FIRST_SLICE = {"Range": f"bytes=0-{SLICE - 1}"}
 
 
 @pytest.fixture
 async def site(serve: Serve) -> AsyncIterator[Site]:
-    async with serve(freshness=SETTINGS) as site:
+    async with serve(freshness=SETTINGS, fetch=ONCE) as site:
         yield site
 
 
@@ -174,7 +176,7 @@ async def test_warming_revalidates_first(site: Site) -> None:
 
 
 async def test_the_access_log_says_so(serve: Serve) -> None:
-    async with serve(freshness=SETTINGS) as site:
+    async with serve(freshness=SETTINGS, fetch=ONCE) as site:
         await known(site, 1)
         await ask(site)
     assert site.access_entries()[-1]["result"] == "stale"
@@ -341,7 +343,7 @@ async def test_an_origin_that_fails_is_asked_for_the_gap_before_the_head(site: S
 
 @pytest.mark.parametrize("serve", ["disk", "workers"], indirect=True)
 async def test_a_damaged_slice_is_found_before_the_head(serve: Serve) -> None:
-    async with serve(freshness=SETTINGS, cache={"hot_size": 0}) as site:
+    async with serve(freshness=SETTINGS, fetch=ONCE, cache={"hot_size": 0}) as site:
         await known(site, 300)
         await site.restart()
         for file in slice_files(site.server.config.cache.dir):
@@ -460,7 +462,7 @@ async def test_whether_it_is_used_if_the_origin_fails(
 
 async def test_windows_may_be_switched_off(serve: Serve) -> None:
     off = SETTINGS | {"stale_while_revalidate": 0, "stale_if_error": 0}
-    async with serve(freshness=off) as site:
+    async with serve(freshness=off, fetch=ONCE) as site:
         await known(site, 1)
         site.origin.fault(Error(500), times=None)
         assert (await ask(site)).status == 502
