@@ -19,8 +19,11 @@ ALLOWED = {
     "__init__": "",
     "__main__": "cli",
     # Commands
-    "cli": "cli.demo cli.explain cli.purge cli.serve cli.verify cli.warm",
+    "cli": "cli.demo cli.doctor cli.explain cli.purge cli.serve cli.verify cli.warm",
     "cli.verify": "cli.admin_client config store.files store.folder store.verifying",
+    "cli.doctor": "cli.admin_client cli.doctor_show cli.stopping cli.warm_items config "
+    "doctor.checkup doctor.patient doctor.report doctor.verdict",
+    "cli.doctor_show": "cli.explain doctor.checkup doctor.finding doctor.report",
     "cli.explain": "cli.admin_client",
     "cli.purge": "cli.admin_client",
     "cli.demo": "cli.serve cli.stopping demo demo.report demo.samples demo.stage demo.stats "
@@ -94,6 +97,24 @@ ALLOWED = {
     "catalog": "fill generations metrics store tasks untold",
     "traffic": "",
     "untold": "",
+    # The doctor asks an origin as serving does, and in ways of its own
+    "doctor.report": "config_quirks doctor.checkup doctor.finding doctor.patient doctor.verdict",
+    "doctor.checkup": "doctor doctor.access doctor.browsers doctor.finding doctor.network "
+    "doctor.patient doctor.reading doctor.speed doctor.validators doctor.writing",
+    "doctor.writing": "doctor.finding doctor.patient doctor.probe doctor.reading doctor.refusals "
+    "upstream",
+    "doctor.access": "doctor.finding doctor.patient doctor.probe doctor.refusals upstream",
+    "doctor.reading": "doctor.finding doctor.patient doctor.probe doctor.refusals upstream",
+    "doctor.validators": "doctor.finding doctor.patient doctor.refusals",
+    "doctor.browsers": "doctor.finding doctor.patient doctor.refusals upstream",
+    "doctor.speed": "doctor.finding doctor.patient doctor.refusals",
+    "doctor.network": "config_origin doctor.finding doctor.patient upstream",
+    "doctor.verdict": "config config_quirks doctor.finding doctor.patient",
+    "doctor.refusals": "doctor.finding doctor.probe",
+    "doctor.patient": "config config_fetch doctor.probe upstream",
+    "doctor.probe": "config config_fetch signing upstream",
+    "doctor.finding": "",
+    "doctor": "",
     # Adapters: none knows another's side
     "upstream": "config config_fetch config_quirks signing",
     "signing": "config",
@@ -203,10 +224,10 @@ ALLOWED = {
 
 # Who may import a library: nobody else's signature speaks of it. The longest name that fits counts.
 OWNERS = {
-    "aiohttp": "web.* upstream demo.*",
+    "aiohttp": "web.* upstream doctor.probe demo.*",
     "aiohttp.web": "web.*",
     "multidict": "web.*",
-    "yarl": "upstream demo.*",
+    "yarl": "upstream doctor.probe demo.*",
     "botocore": "signing listing",
     "aiobotocore": "listing",
     "diskcache": "store.rows store.index",

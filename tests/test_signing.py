@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.credentials import RefreshableCredentials
+from botocore.session import Session
 from pydantic import SecretStr
 
 from edgecache import signing
@@ -100,11 +101,10 @@ async def test_where_there_are_none_it_is_said_and_not_looked_for_at_each_reques
 ) -> None:
     signer = Signer(origin(credentials=credentials), passing=clock)
     looked = []
-    session = signing.Session
 
     def counted(profile: str | None) -> Any:
         looked.append(profile)
-        return session(profile=profile)
+        return Session(profile=profile)
 
     monkeypatch.setattr(signing, "Session", counted)
     for _ in range(3):
