@@ -62,7 +62,8 @@ def ending(report: Report) -> Iterator[str]:
     yield f"What is saved? {report.verdict.savings}"
     yield ""
     count = counted(report.count(State.NOTE), "note").lower()
-    yield f"{counted(report.problems, 'problem')}, {count} (edgecache copes with those)."
+    copes = " (edgecache copes with those)" if report.count(State.NOTE) else ""
+    yield f"{counted(report.problems, 'problem')}, {count}{copes}."
 
 
 def counted(count: int, what: str) -> str:

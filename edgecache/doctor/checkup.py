@@ -2,8 +2,8 @@
 depends on something that failed is not asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgecache.core.errors import EdgecacheError, UpstreamTimeout
@@ -93,13 +93,10 @@ async def examine(
 async def examined(check: Check, patient: Patient, limit: float) -> Finding:
     try:
         async with asyncio.timeout(limit):
-            return await check.run(patient)
+            finding = await check.run(patient)
+            return replace(finding, hint=finding.hint.replace("<name>", patient.name))
     except (TimeoutError, UpstreamTimeout):
         return problem(f"no answer in {limit:g} s", SLOW_HINT)
     except EdgecacheError as error:
         hint = error.hint or "the network, or what stands before the store: try again"
         return problem(error.message, hint)
-
-
-def problems(results: Sequence[Result]) -> Iterator[Result]:
-    return (one for one in results if one.finding.state is State.PROBLEM)

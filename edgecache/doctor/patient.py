@@ -65,6 +65,9 @@ class Patient:
 
     def __post_init__(self) -> None:
         self.probe = Probe(self.origin, self.fetch)
+        # What is set already goes into a profile that is written anew.
+        self.learnt.path_safe = self.origin.path_safe or None
+        self.learnt.connections = self.origin.connections
         self.upstream = S3Upstream(self.origin, self.fetch, clock=time.time)
 
     async def close(self) -> None:

@@ -143,4 +143,4 @@ def judged_escapes(patient: Patient, count: int, unreached: list[str], wanted: s
     if unreached:
         text = f"{len(unreached)} of {count} keys can't be read, as {unreached[0][:60]!r}"
         return problem(text, "the store does not decode such keys: rename them", keys=unreached)
-    return ok(f"{count} keys with unusual characters are found", keys=count)
+    return ok(f"listed ones ({count}) are found", keys=count)

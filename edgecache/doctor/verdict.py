@@ -39,9 +39,9 @@ class Verdict:
 def verdict(learnt: Learnt, costs: Costs, traffic: Traffic | None) -> Verdict:
     """Dollars are for the traffic, or for 1000 GB that are all read from the store once."""
     sent, distinct = (traffic.sent, traffic.distinct) if traffic else (EXAMPLE, EXAMPLE)
-    without = sent / GB * (costs.app_platform + costs.origin)
-    instead = sent / GB * costs.host + distinct / GB * costs.origin
     direct, words = access(learnt)
+    without = sent / GB * (costs.origin + (0 if direct else costs.app_platform))
+    instead = sent / GB * costs.host + distinct / GB * costs.origin
     return Verdict(
         direct=direct,
         access=words,
@@ -77,9 +77,12 @@ def savings(traffic: Traffic | None, without: float, instead: float, learnt: Lea
             f"different bytes, so {traffic.saved:.0%} need not be read again. They"
         )
         most = ""
+    otherwise = (
+        "read directly" if learnt.public or learnt.presigned else "through the app's platform"
+    )
     text = (
-        f"{what} cost ${without:.2f} through the app's platform and {most}${instead:.2f} through "
-        "edgecache, by costs.*"
+        f"{what} cost ${without:.2f} {otherwise} and {most}${instead:.2f} through edgecache, "
+        "by costs.*"
     )
     if learnt.first_byte is not None:
         text += f"; what it has is spared the {milliseconds(learnt.first_byte)} to the first byte"

@@ -30,9 +30,13 @@ class Sandbox:
 
     async def write(self, name: str, data: bytes) -> Heard:
         url = object_url(self.patient.origin, self.prefix + name)
-        if url not in self.put:
+        new = url not in self.put
+        if new:
             self.put.append(url)  # before it is sent: a request that is cut may have been heard
-        return await self.patient.probe.send("PUT", url, {"Content-Type": TYPE}, body=data)
+        heard = await self.patient.probe.send("PUT", url, {"Content-Type": TYPE}, body=data)
+        if new and 400 <= heard.status < 500:
+            self.put.remove(url)
+        return heard
 
     async def read(self, name: str) -> Heard:
         return await self.patient.probe.get(self.prefix + name)
