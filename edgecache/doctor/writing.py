@@ -5,6 +5,7 @@ the command is stopped in the middle.
 """
 
 import asyncio
+import logging
 import secrets
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from edgecache.doctor.probe import Heard
 from edgecache.doctor.reading import SAFE
 from edgecache.doctor.refusals import advice, words
 from edgecache.upstream import object_url
+
+log = logging.getLogger("edgecache.doctor")
 
 CHARACTERS = {"=": "=", "#": "#", " ": "space", "+": "+", "é": "UTF-8"}
 CLEARING = 20.0  # seconds, for removing what was put
@@ -34,7 +37,7 @@ class Sandbox:
         if new:
             self.put.append(url)  # before it is sent: a request that is cut may have been heard
         heard = await self.patient.probe.send("PUT", url, {"Content-Type": TYPE}, body=data)
-        if new and 400 <= heard.status < 500:
+        if new and 400 <= heard.status < 500 and heard.status != 408:
             self.put.remove(url)
         return heard
 
@@ -63,6 +66,8 @@ async def writing(patient: Patient) -> Finding:
     sandbox = Sandbox(patient)
     try:
         finding = await tested(sandbox)
+    except EdgecacheError as error:
+        finding = problem(f"below {sandbox.prefix}: {error.message}", error.hint or "try again")
     finally:
         left = await cleared(sandbox)
     if left:
@@ -75,10 +80,11 @@ async def cleared(sandbox: Sandbox) -> list[str]:
     """To the end, whoever stops the rest."""
     clearing = asyncio.gather(sandbox.clear())
     try:
-        (left,) = await asyncio.shield(clearing)
-    except asyncio.CancelledError:
-        await clearing
-        raise
+        await asyncio.shield(clearing)
+    finally:
+        (left,) = await clearing
+        if left:  # a command that was stopped shows no findings
+            log.warning("could not be removed: %s", ", ".join(left))
     return left
 
 

@@ -114,3 +114,17 @@ async def test_what_cannot_be_removed_is_named(store: RunPodOrigin) -> None:
         await store.refuse()
         (url,) = await sandbox.clear()
     assert url.endswith(f"{sandbox.prefix}a.txt")
+
+
+async def test_an_origin_that_is_lost_meanwhile_leaves_a_note_of_what_is_there(
+    store: RunPodOrigin, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = store.hold(OURS, skip=2)
+    async with patient_of(store) as patient:
+        task = asyncio.gather(writing(patient))
+        await gate.reached.wait()
+        await store.refuse()
+        (finding,) = await task
+    assert finding.text.endswith("could not be removed")
+    assert f"{OURS}" in finding.hint
+    assert "replaced.webp" in caplog.text
