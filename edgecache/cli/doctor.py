@@ -44,7 +44,7 @@ def doctor(
 ) -> None:
     """Ask the origin what works: access, ranges, conditions, browsers, speed; with hints.
 
-    Reads some megabytes in at most three minutes, and writes nothing without --write. Exits with 1
+    Reads at most 20 MB in at most three minutes, and writes nothing without --write. Exits with 1
     if something is wrong, with 2 if the config is.
 
     Example: edgecache doctor --key outputs/clip.mp4
