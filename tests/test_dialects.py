@@ -2,9 +2,8 @@
 what a measured store is not asked."""
 
 import json
-import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -37,23 +36,6 @@ async def bytes_of(origin: Origin, range_: RangeSpec | None = None) -> bytes:
         found, body = await upstream.get(KEY, range_)
         assert isinstance(found, Found)
         return await read(body)
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every name under s3.test is this machine's; those that were looked up."""
-    asked: list[str] = []
-    found: Callable[..., Any] = socket.getaddrinfo
-
-    def local(host: Any, *args: Any, **options: Any) -> Any:
-        name = host.decode() if isinstance(host, bytes) else host
-        if name and name.endswith("s3.test"):
-            asked.append(name)
-            host = "127.0.0.1"
-        return found(host, *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", local)
-    return asked
 
 
 def settings(moto: Moto, host: str = "127.0.0.1", **others: Any) -> Origin:

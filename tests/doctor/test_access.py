@@ -133,6 +133,17 @@ async def test_the_other_addressing_is_tried(store: RunPodOrigin) -> None:
     assert "virtual cannot be" in (await found(store, "addressing")).text
 
 
+@pytest.mark.usefixtures("hosts")
+async def test_the_other_addressing_of_a_store_that_has_names(
+    moto: Moto, store: RunPodOrigin
+) -> None:
+    moto.put(CLIP, b"0123456789")
+    port = moto.endpoint.rpartition(":")[2]
+    named = {"endpoint": f"http://s3.test:{port}", "bucket": moto.bucket, "addressing": "virtual"}
+    finding = await found(store, "addressing", **named)
+    assert finding.text == "virtual; path is refused (404 NoSuchBucket)"
+
+
 def test_a_listing_is_read_with_and_without_a_namespace() -> None:
     body = (
         b'<ListBucketResult xmlns="x"><Contents><Key>outputs/</Key><Size>0</Size></Contents>'
