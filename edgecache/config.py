@@ -9,15 +9,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
-    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -30,67 +27,13 @@ from pydantic_settings import (
 from edgecache.config_fetch import Fetch
 from edgecache.config_file import read_file
 from edgecache.config_listen import Admin, Listen
+from edgecache.config_origin import Origin as Origin
 from edgecache.config_section import Duration, Section, Size, SizeOrShare
 from edgecache.core.errors import ConfigError
 from edgecache.core.tags import tag_of
 from edgecache.core.units import Share
 
 YEAR = 365 * 86400.0
-
-# Where a store's host holds its region: RunPod signs s3api-eu-ro-1.runpod.io as EU-RO-1; AWS,
-# Backblaze and Wasabi have s3.eu-west-1.example.com or s3-eu-west-1.
-RUNPOD_HOST = re.compile(r"s3api-([a-z0-9-]+)\.", re.I)
-S3_HOST = re.compile(r"s3[.-]([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.", re.I)
-
-
-def region_of(endpoint: str) -> str:
-    host = endpoint.partition("://")[2]
-    if match := RUNPOD_HOST.match(host):
-        return match[1].upper()
-    match = S3_HOST.match(host)
-    return match[1].lower() if match else "us-east-1"
-
-
-class Origin(Section):
-    endpoint: str
-    region: str = ""
-    bucket: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    access_key: str = ""
-    secret_key: SecretStr = Field(default=SecretStr(""), validate_default=True)
-    connections: Annotated[int, Field(ge=1)] | None = None
-    user_agent: str = Field(default="edgecache", pattern=r"^[ -~]+$")
-    path_safe: str = Field(default="", pattern=r"^[!$&'()*+,:;=@]*$")
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_base_url(cls, value: str) -> str:
-        url = urlsplit(value)
-        if "@" in url.netloc:
-            raise ValueError("credentials belong into access_key and secret_key")
-        if (
-            url.scheme not in ("http", "https")
-            or not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", url.netloc)
-            or not re.fullmatch(r"[A-Za-z0-9._~/-]*", url.path)
-            or url.query
-            or url.fragment
-        ):
-            raise ValueError("not an endpoint: write it like https://s3api-eu-ro-1.runpod.io")
-        return value.rstrip("/")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_region(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("region"):
-            return data | {"region": region_of(str(data.get("endpoint", "")))}
-        return data
-
-    @field_validator("secret_key")
-    @classmethod
-    def _whole_credentials(cls, secret_key: SecretStr, info: ValidationInfo) -> SecretStr:
-        given = bool(secret_key.get_secret_value())
-        if given != bool(info.data.get("access_key", given)):
-            raise ValueError("access_key and secret_key belong together: one of them is empty")
-        return secret_key
 
 
 class Route(Section):
@@ -340,7 +283,7 @@ RULES = {
     "model_type": "expected settings of its own below it",
     "tuple_type": 'not a list: write it like ["a", "b"]',
 }
-SECRET = re.compile("key|token|secret|pass", re.I)
+SECRET = re.compile("key|token|secret|pass|credential", re.I)
 
 
 def describe(where: str, problem: Mapping[str, Any]) -> str:

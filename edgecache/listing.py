@@ -12,7 +12,7 @@ from typing import Any
 
 import botocore
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import set_list_objects_encoding_type_url
 
@@ -38,35 +38,41 @@ async def list_keys(origin: Origin, fetch: Fetch, prefix: str) -> AsyncIterator[
 
     :raises UpstreamError: it can't be listed (further).
     """
-    signed = bool(origin.access_key)
     config = AioConfig(
         connect_timeout=fetch.connect_timeout,
         read_timeout=fetch.first_byte_timeout,
         retries={"total_max_attempts": 1},
         user_agent=origin.user_agent,
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": origin.addressing},
         response_checksum_validation="when_required",
-        **({} if signed else {"signature_version": botocore.UNSIGNED}),
+        **({} if origin.signs else {"signature_version": botocore.UNSIGNED}),
     )
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=origin.endpoint,
-        region_name=origin.region,
-        aws_access_key_id=origin.access_key or None,
-        aws_secret_access_key=origin.secret_key.get_secret_value() or None,
-        config=config,
-    ) as client:
-        # RunPod refuses encoding-type; keys that XML cannot hold are none of ours.
-        client.meta.events.unregister(
-            "before-parameter-build.s3.ListObjectsV2", set_list_objects_encoding_type_url
-        )
+    try:
+        async with AioSession(profile=origin.profile or None).create_client(
+            "s3",
+            endpoint_url=origin.endpoint,
+            region_name=origin.region,
+            # None with `credentials: aws`: then botocore looks for them, and renews them.
+            aws_access_key_id=origin.access_key or None,
+            aws_secret_access_key=origin.secret_key.get_secret_value() or None,
+            aws_session_token=origin.session_token.get_secret_value() or None,
+            config=config,
+        ) as client:
+            # RunPod refuses encoding-type; keys that XML cannot hold are none of ours.
+            client.meta.events.unregister(
+                "before-parameter-build.s3.ListObjectsV2", set_list_objects_encoding_type_url
+            )
 
-        async def ask(where: dict[str, str]) -> Page:
-            page: Page = await client.list_objects_v2(Bucket=origin.bucket, Prefix=prefix, **where)
-            return page
+            async def ask(where: dict[str, str]) -> Page:
+                page: Page = await client.list_objects_v2(
+                    Bucket=origin.bucket, Prefix=prefix, **where
+                )
+                return page
 
-        async for key in walk(ask, prefix):
-            yield key
+            async for key in walk(ask, prefix):
+                yield key
+    except BotoCoreError as error:  # of the client itself: no such profile
+        raise UpstreamError("the origin cannot be listed", hint=str(error)[:300]) from error
 
 
 async def walk(

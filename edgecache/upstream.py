@@ -1,8 +1,6 @@
 """The origin, over S3's HTTP. Rule of this module: a request is made of method, key and range
-only; nothing of a client's reaches the wire, and the signature covers exactly the wire's bytes.
-
-Only host, x-amz-content-sha256 and x-amz-date are signed; Range, If-*, Accept-Encoding and
-User-Agent are added after signing, because what stands before the store may rewrite them.
+only; nothing of a client's reaches the wire. Redirects are never followed: they would
+carry the keys.
 """
 
 import asyncio
@@ -10,22 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from yarl import URL
 
 from edgecache.config import Origin
 from edgecache.config_fetch import Fetch
+from edgecache.config_quirks import Quirks
 from edgecache.core.errors import EdgecacheError, UpstreamError, UpstreamTimeout
 from edgecache.core.model import ObjectKey
-from edgecache.core.ranges import RangeSpec
+from edgecache.core.ranges import RangeSpec, SuffixRange
 from edgecache.core.reply import (
     Asked,
     Fields,
@@ -36,6 +32,7 @@ from edgecache.core.reply import (
     join_fields,
     wanted,
 )
+from edgecache.signing import Signer
 
 ERROR_BODY_LIMIT = 4096
 # aiohttp lets twice as much wait for a fill that waits for its reader.
@@ -141,33 +138,20 @@ class Connector(aiohttp.TCPConnector):
 
 
 class S3Upstream:
-    """GETs from one bucket, path style. Redirects are never followed: they would carry the keys."""
+    """GETs from one bucket."""
 
     def __init__(self, origin: Origin, fetch: Fetch, *, clock: Callable[[], float]) -> None:
         self._origin = origin
         self._fetch = fetch
         self._clock = clock
-        self._signer = signer(origin)
-        self._signed(self.url_of("warm"))  # botocore's first signature takes 10 ms, at start now
-        self._session = aiohttp.ClientSession(
-            connector=Connector(limit=0, ttl_dns_cache=60),  # who asks has had to wait for a turn
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=READ_BUFFER,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=fetch.connect_timeout, sock_read=None
-            ),
-        )
+        self._quirks = origin.quirks or Quirks()
+        self._signer = Signer(origin)
+        self._session = open_session(fetch, limit=0)  # who asks has had to wait for a turn
         # aiohttp would repeat on new connections too, past every budget.
         self._session._retry_connection = False
 
     async def close(self) -> None:
         await self._session.close()
-
-    def url_of(self, key: str) -> str:
-        path = quote(key, safe="/-_.~" + self._origin.path_safe)
-        return f"{self._origin.endpoint}/{self._origin.bucket}/{path}"
 
     async def get(
         self,
@@ -177,13 +161,16 @@ class S3Upstream:
         if_match: str = "",
         if_none_match: str = "",
     ) -> tuple[Found | NotModified, Body]:
-        url = self.url_of(key.key)
-        headers = self._signed(url) | {
-            "Accept-Encoding": "identity",  # compressed on the way, its length and ranges are lost
-            "User-Agent": self._origin.user_agent,
-        }
+        url = object_url(self._origin, key.key)
+        headers = unsigned_headers(self._origin)
+        if isinstance(range_, SuffixRange) and not self._quirks.suffix_range:
+            range_ = None
         if range_ is not None:
             headers["Range"] = wanted(range_)
+        if not self._quirks.if_match:
+            if_match = ""
+        if not self._quirks.if_none_match:
+            if_none_match = ""
         if if_match and not if_match.startswith("W/"):  # a weak one never matches, RFC 9110 §13.1.1
             headers["If-Match"] = if_match
         if if_none_match:
@@ -193,6 +180,7 @@ class S3Upstream:
         )
         with mapped_errors("the origin did not answer"):
             async with asyncio.timeout(self._fetch.first_byte_timeout):
+                headers |= await self._signer.headers("GET", url)
                 response = await self._send(URL(url, encoded=True), headers)
         try:
             return await self._read_head(response, asked)
@@ -208,13 +196,6 @@ class S3Upstream:
             if not REUSED.get():
                 raise
         return await self._session.get(url, headers=headers, allow_redirects=False)
-
-    def _signed(self, url: str) -> dict[str, str]:
-        if self._signer is None:
-            return {}
-        request = AWSRequest(method="GET", url=url)
-        self._signer.add_auth(request)
-        return dict(request.headers.items())
 
     async def _read_head(
         self, response: aiohttp.ClientResponse, asked: Asked
@@ -249,12 +230,36 @@ class S3Upstream:
         return body
 
 
-def signer(origin: Origin) -> S3SigV4Auth | None:
-    """None: the origin is read without credentials."""
-    if not origin.access_key:
-        return None
-    credentials = Credentials(origin.access_key, origin.secret_key.get_secret_value())
-    return S3SigV4Auth(credentials, "s3", origin.region)
+def open_session(fetch: Fetch, *, limit: int) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=Connector(limit=limit, ttl_dns_cache=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        read_bufsize=READ_BUFFER,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=fetch.connect_timeout, sock_read=None
+        ),
+    )
+
+
+def unsigned_headers(origin: Origin) -> dict[str, str]:
+    """What every request has besides its signature."""
+    return {
+        "Accept-Encoding": "identity",  # compressed on the way, its length and ranges are lost
+        "User-Agent": origin.user_agent,
+    }
+
+
+def bucket_url(origin: Origin) -> str:
+    if origin.addressing == "path":
+        return f"{origin.endpoint}/{origin.bucket}"
+    url = urlsplit(origin.endpoint)
+    return f"{url.scheme}://{origin.bucket}.{url.netloc}{url.path}"
+
+
+def object_url(origin: Origin, key: str) -> str:
+    return f"{bucket_url(origin)}/{quote(key, safe='/-_.~' + origin.path_safe)}"
 
 
 __all__ = ["Body", "Fields", "Found", "NotModified", "S3Upstream", "Upstream"]

@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import socket
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Protocol
 
 import aiohttp
 import pytest
@@ -128,3 +129,20 @@ def moto_server() -> Iterator[Moto]:
 def moto(moto_server: Moto) -> Moto:
     moto_server.reset()
     return moto_server
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every name under s3.test is this machine's; those that were looked up."""
+    asked: list[str] = []
+    found: Callable[..., Any] = socket.getaddrinfo
+
+    def local(host: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name and name.endswith("s3.test"):
+            asked.append(name)
+            host = "127.0.0.1"
+        return found(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", local)
+    return asked

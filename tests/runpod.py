@@ -1,7 +1,7 @@
 """An origin like RunPod's S3 endpoint, in the test's own event loop.
 
 Rule of this module: it is honest until told otherwise, by `quirks` (how the store is, for good)
-or by `fault` (what befalls some requests); it verifies SigV4 by itself and never lists.
+or by `fault` (what befalls some requests); it verifies SigV4 by itself and lists only if told to.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from typing import Self
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
@@ -343,7 +344,10 @@ class RunPodOrigin:
         return answer
 
     def _answer_signed(self, record: OriginRequest, body: bytes, quirks: Quirks) -> Answer:
+        query = parse_qs(record.raw_path.partition("?")[2])
         match record.method:
+            case "GET" if quirks.lists and not record.key and "list-type" in query:
+                return s3.answer_listing(self.objects, query.get("prefix", [""])[0])
             case "GET" | "HEAD":
                 if record.method == "GET":
                     self._change(record.key)

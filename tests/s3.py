@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from urllib.parse import quote, unquote_to_bytes
+from xml.sax.saxutils import escape
 
 from tests.faults import Answer, error_answer
-from tests.pattern import ByteSource
+from tests.pattern import Bytes, ByteSource
 
 CACHEABLE = re.compile(  # Cloudflare's default list, shortened to what media and models are
     r".*\.(avif|bin|csv|flac|gif|gz|jpe?g|js|mkv|mov|mp3|mp4|ogg|pdf|png|svg|tar|webm|webp|zip|zst)",
@@ -43,6 +44,7 @@ class Quirks:
     ignore_range: bool = False  # 200 with everything
     missing_as_400: bool = False
     cloudflare_fields: bool = False
+    lists: bool = False  # else there is no ListObjectsV2
     undecoded: str = ""  # characters whose %XX the gateway takes literally
     refuse_signed: tuple[str, ...] = ("accept-encoding", "range", "user-agent")
     latency: float = 0.0  # seconds before the head
@@ -105,6 +107,20 @@ def select_answer(
         answer.set("Content-Type", None)
         return answer
     return answer_range(None if quirks.ignore_range else header("range"), stored, quirks)
+
+
+def answer_listing(objects: Mapping[str, StoredObject], prefix: str) -> Answer:
+    """One page, in XML without a namespace, as RunPod writes it."""
+    entries = "".join(
+        f"<Contents><Key>{escape(key)}</Key><Size>{one.data.length}</Size></Contents>"
+        for key, one in sorted(objects.items())
+        if key.startswith(prefix)
+    )
+    body = (
+        f"<ListBucketResult>{entries}<IsTruncated>false</IsTruncated></ListBucketResult>".encode()
+    )
+    fields = {"Content-Type": "application/xml"}
+    return Answer(status=200, fields=fields, body=Bytes(body), stop=len(body))
 
 
 def answer_range(range_: str | None, stored: StoredObject, quirks: Quirks) -> Answer:

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "cli/serve": "end_to_end/test_serve.py",
     "config_listen": "test_config.py",
     "config_section": "test_config.py",
+    "doctor/finding": "doctor/test_checkup.py",
     "engine": CONFORMANCE,
     "lookup": CONFORMANCE,
     "passthrough": CONFORMANCE,

@@ -4,6 +4,7 @@ import typer
 
 from edgecache import __version__
 from edgecache.cli.demo import demo
+from edgecache.cli.doctor import doctor
 from edgecache.cli.explain import explain
 from edgecache.cli.purge import purge
 from edgecache.cli.serve import serve
@@ -22,6 +23,7 @@ app.command()(purge)
 app.command()(demo)
 app.command()(warm)
 app.command()(explain)
+app.command()(doctor)
 app.command()(verify)
 
 

@@ -77,7 +77,11 @@ def interpret(
     if status == 304 and asked.conditional:
         return NotModified(fields, asked.request_time, response_time, tags_of(raw))
     if status not in (200, 206):
-        raise UpstreamError(f"the origin answered with an unexpected status {status}")
+        where = fields.get("x-amz-bucket-region", "")
+        raise UpstreamError(
+            f"the origin answered with an unexpected status {status}",
+            hint=f"check region: the bucket is in {where[:40]}" if where else "",
+        )
     span, length = carried(status, fields, asked.range)
     meta = ObjectMeta(
         key=asked.key,
@@ -141,11 +145,16 @@ def s3_error(body: bytes) -> tuple[str, str]:
 
 DENIED_HINTS = {
     "SignatureDoesNotMatch": "check secret_key and region (RunPod's region is the datacenter id)",
+    "AuthorizationHeaderMalformed": "check region: the bucket is in another one",
+    "ExpiredToken": "the temporary credentials have ended: renew session_token and its keys",
+    "InvalidToken": "check session_token: it belongs to access_key and secret_key",
     "InvalidAccessKeyId": "check access_key (RunPod's starts with user_)",
     "RequestTimeTooSkewed": "this machine's clock is wrong: RunPod allows one hour, AWS 15 minutes",
     "AccessDenied": "the key may not read here, or the object is missing and may not be listed",
     "": "the origin sent no S3 error code: something before it refused (a firewall, Cloudflare)",
 }
+# Said with 400 by AWS, and by others with 403.
+DENIED_CODES = {"AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken"}
 TIMEOUTS = {408, 504, 522, 524}
 BUSY = {429, 503}
 
@@ -169,7 +178,7 @@ def classified(status: int, fields: Fields, body: bytes) -> EdgecacheError:
     if status == 404 or (400 <= status < 500 and "object not found" in message.lower()):
         storable = not_storable(404, fields, has_validator=False) is None
         return NotFound("no such object", hint=hint, storable=storable)
-    if status in (401, 403):
+    if status in (401, 403) or code in DENIED_CODES:
         advice = DENIED_HINTS.get(code, DENIED_HINTS["AccessDenied"])
         return UpstreamDenied("the origin refused the request", hint=f"{hint}: {advice}")
     if status == 412:

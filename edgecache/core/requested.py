@@ -125,6 +125,13 @@ class Demand:
             start, stop = min(start, self._starts[low]), max(stop, self._stops[high - 1])
         self._starts[low:high], self._stops[low:high] = [start], [stop]
 
+    @property
+    def distinct(self) -> int:
+        """Bytes that were asked for, each counted once; what the log does not name is new each
+        time."""
+        known = sum(self._stops) - sum(self._starts) + self._suffix
+        return min(self.bytes, max(known, self.bytes if self.unknown else 0))
+
     def ranges(self) -> Iterator[str]:
         """As Range fields, each with no more ranges than a request may have."""
         pairs = zip(self._starts, self._stops, strict=True)

@@ -151,6 +151,13 @@ def test_a_status_that_means_nothing_here(status: int) -> None:
         interpret(status, [("Content-Length", "0")], asked(conditional=True), response_time=6.0)
 
 
+def test_a_bucket_in_another_region_is_told() -> None:
+    raw = [("x-amz-bucket-region", "eu-west-1")]
+    with pytest.raises(UpstreamError) as caught:
+        interpret(301, raw, asked(), response_time=2.0)
+    assert caught.value.hint == "check region: the bucket is in eu-west-1"
+
+
 def test_a_304() -> None:
     found = interpret(304, [("A", "1")], asked(conditional=True), response_time=6.0)
     assert found == NotModified({"a": "1"}, 5.0, 6.0)
@@ -230,6 +237,8 @@ def test_s3_error(body: bytes, error: tuple[str, str]) -> None:
         (401, b"", UpstreamDenied),
         (403, xml("AccessDenied"), UpstreamDenied),
         (403, b"error code: 1010", UpstreamDenied),
+        (400, xml("ExpiredToken"), UpstreamDenied),
+        (400, xml("AuthorizationHeaderMalformed"), UpstreamDenied),
         (412, b"", VersionChanged),
         (416, b"", RangeNotSatisfiable),
         (408, b"", UpstreamTimeout),

@@ -110,6 +110,17 @@ def test_a_field_has_no_more_ranges_than_are_taken() -> None:
     assert [field.count("-") for field in demand.ranges()] == [16, 16, 8]
 
 
+def test_bytes_that_were_asked_for_again_are_not_new() -> None:
+    demand = Demand()
+    demand.count(Line("/a", 206, 100, "bytes=0-99"), 1)
+    demand.count(Line("/a", 206, 100, "bytes=50-149"), 1)
+    assert (demand.bytes, demand.distinct) == (200, 150)
+    demand.count(Line("/a", 206, 10, "bytes=-10"), 1)
+    assert demand.distinct == 160
+    demand.count(Line("/a", 206, 300, None), 1)  # which part the log does not say
+    assert demand.distinct == demand.bytes == 510
+
+
 def test_objects_are_named_as_requests_name_them() -> None:
     requested = Requested({"volume"}, SIZE)
     for path, count in [
