@@ -16,10 +16,11 @@ from edgecache.core.errors import (
 )
 from edgecache.core.freshness import not_storable
 from edgecache.core.index import Missing, Route, StoredResponse, Uncacheable, freshened
-from edgecache.core.model import Forward, ObjectKey, Reason
+from edgecache.core.model import Forward, NotStored, ObjectKey, ObjectMeta, Reason
 from edgecache.core.plan import PROBE, opening_range, plan_answer
 from edgecache.core.ranges import IntRange, RangeSpec
 from edgecache.core.reply import Found, NotModified
+from edgecache.core.settling import settles_in
 from edgecache.origins import Origins
 from edgecache.request import ObjectRequest
 from edgecache.stream import Streams
@@ -28,6 +29,8 @@ from edgecache.upstream import Body
 
 # How long an object that could not be stored is passed through without another try.
 UNCACHEABLE_LIFETIME = 60.0
+# And one that may still be written to, at most.
+UNSETTLED_LIFETIME = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +52,14 @@ class Lookup:
         tasks: Tasks,
         *,
         negative_ttl: float,
+        settle: float = 0.0,
     ) -> None:
         self._catalog = catalog
         self._origins = origins
         self._streams = streams
         self._tasks = tasks
         self._negative_ttl = negative_ttl
+        self._settle = settle
         self._openings: dict[ObjectKey, asyncio.Future[Looked]] = {}
 
     async def find(self, request: ObjectRequest) -> Looked:
@@ -140,6 +145,11 @@ class Lookup:
             self._streams.discard(found, body)
             self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME, why)
             return Looked(stored=None, forward=Forward.BYPASS)
+        if isinstance(found, Found) and (seconds := self.settles_in(found.meta)):
+            self._streams.discard(found, body)
+            lifetime = min(seconds, UNSETTLED_LIFETIME)
+            self._catalog.uncacheable(request.key, lifetime, NotStored.UNSETTLED)
+            return Looked(stored=None, forward=Forward.BYPASS)
         if isinstance(found, NotModified):
             body.close()
             if stale is None:  # cannot be: only a request about a stale response is conditional
@@ -150,6 +160,11 @@ class Lookup:
         self._streams.adopt(stored, found, body)
         forward = Forward.STALE if stale else Forward.URI_MISS
         return Looked(stored=stored, forward=forward, forward_status=found.status)
+
+    def settles_in(self, meta: ObjectMeta) -> float:
+        """As `settling.settles_in`, now."""
+        changed = self._catalog.changes.last(meta.key)
+        return settles_in(meta, self._settle, changed=changed, now=self._catalog.clock())
 
     async def _contact(
         self, request: ObjectRequest, stale: StoredResponse | None

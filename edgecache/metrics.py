@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from edgecache import __version__
 from edgecache.board import Board
 from edgecache.config import Costs
-from edgecache.core.model import FillStatus, Reason, Removal
+from edgecache.core.model import Broken, FillStatus, Reason, Removal
 from edgecache.families import PREFIX, Families, Others, Sums
 from edgecache.reloads import Reloads
 from edgecache.tally import Tally
@@ -64,6 +64,9 @@ class Metrics:
         self.origin_first_byte = families.histograms(
             "origin_time_to_first_byte_seconds", "Origin request to its answer's head", ("op",)
         )
+        self.origin_resumes = families.counters(
+            "origin_resumes", "Requests for the rest of an answer that broke", ("reason",)
+        )
         self.origin_in_flight = self._gauge("origin_inflight", "Origin answers being read")
         self.collapsed = families.counter(
             "coalesced_requests", "Requests that shared another's origin read"
@@ -116,6 +119,8 @@ class Metrics:
         for end in FillStatus:
             if end is not FillStatus.FILLING:
                 self.fills.labels(end)
+        for broken in Broken:
+            self.origin_resumes.labels(broken)
         for mode in ("hard", "soft"):
             self._purged.labels(mode)
         for reason in Removal:

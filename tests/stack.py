@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from edgecache.catalog import Catalog
 from edgecache.config import Costs
+from edgecache.config_fetch import Fetch
 from edgecache.core.errors import EdgecacheError, RangeNotSatisfiable, UpstreamError
 from edgecache.core.index import Route
 from edgecache.core.model import ByteSpan, ObjectKey, ObjectMeta, SliceKey
@@ -157,7 +158,8 @@ class Stack:
         self.metrics = Metrics(Costs())
         self.store = TurningStore()
         self.upstream = TurningUpstream(self.clock)
-        origins = Origins({"volume": self.upstream}, self.metrics)
+        once = Fetch(retries=0)  # what an error leaves behind is looked at, not what mends it
+        origins = Origins({"volume": self.upstream}, self.metrics, fetch=once)
         self.fills = FillTable(self.tasks, on_end=lambda _: None)
         catalog = Catalog(
             self.store,

@@ -62,7 +62,7 @@ class Service:
             name: S3Upstream(origin, config.fetch, clock=lasting.clock)
             for name, origin in config.origins.items()
         }
-        self.origins = Origins(upstreams, lasting.metrics, lasting.accounts)
+        self.origins = Origins(upstreams, lasting.metrics, lasting.accounts, fetch=config.fetch)
         router = Router(config)
         sizes = RunSizes(
             slice_size=config.cache.slice_size,
@@ -73,7 +73,12 @@ class Service:
         catalog, tasks = lasting.catalog, lasting.tasks
         streams = Streams(lasting.store, lasting.fills, self.origins, catalog, sizes, tasks)
         lookup = Lookup(
-            catalog, self.origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
+            catalog,
+            self.origins,
+            streams,
+            tasks,
+            negative_ttl=config.freshness.negative_ttl,
+            settle=config.fetch.settle,
         )
         engine = Engine(
             catalog,
