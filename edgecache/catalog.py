@@ -21,6 +21,7 @@ from edgecache.core.index import (
 from edgecache.core.marks import Kind, Mark, Purges, Target
 from edgecache.core.model import ByteSpan, NotStored, ObjectKey, ObjectMeta, SliceKey
 from edgecache.core.ranges import slice_span, slices_of
+from edgecache.core.settling import Changes
 from edgecache.core.tags import distinct
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
@@ -52,6 +53,7 @@ class Catalog:
         self._fills = fills
         self.purges = Purges()
         self.purge_log = PurgeLog()
+        self.changes = Changes()
         # Marks that the disk does not know: it is not to be believed.
         self._unsaved: set[int] = set()
         self._leaving: set[ObjectKey] = set()  # their rows are being removed
@@ -156,6 +158,7 @@ class Catalog:
 
     def replaced(self, stored: StoredResponse) -> None:
         """The origin no longer has this version: the next request asks it anew."""
+        self.changes.note(stored.meta.key, self.clock())
         known = self._index.get(stored.meta.key, self.clock())
         if isinstance(known, StoredResponse) and known.version == stored.version:
             self._drop(stored.meta.key)

@@ -118,8 +118,16 @@ class SliceBuffer:
 class Fill:
     """One origin answer on its way into a run of slices of one version."""
 
-    def __init__(self, meta: ObjectMeta, numbers: range, slice_size: int) -> None:
+    def __init__(
+        self,
+        meta: ObjectMeta,
+        numbers: range,
+        slice_size: int,
+        on_replaced: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_replaced`: the origin no longer has this version. Readers hear of it after that."""
         self.meta = meta
+        self._on_replaced = on_replaced
         self.version = meta.version
         self.numbers = numbers
         self.status = FillStatus.FILLING
@@ -212,6 +220,7 @@ class Fill:
                 storing = tasks.spawn(self._store(number, buffer, sink, disk), name="store-slice")
             self.status = FillStatus.DONE
         except VersionChanged as error:
+            self._on_replaced()
             self._end(FillStatus.VERSION_CHANGED, error)
         except EdgecacheError as error:
             self._end(FillStatus.FAILED, error)

@@ -20,10 +20,19 @@ from edgecache.core.errors import (
 from edgecache.core.failures import Failures
 from edgecache.core.freshness import not_storable
 from edgecache.core.index import Missing, Route, StoredResponse, Uncacheable, freshened
-from edgecache.core.model import ByteSpan, Forward, ObjectKey, Reason, StaleUse
+from edgecache.core.model import (
+    ByteSpan,
+    Forward,
+    NotStored,
+    ObjectKey,
+    ObjectMeta,
+    Reason,
+    StaleUse,
+)
 from edgecache.core.plan import PROBE, opening_range, plan_answer
 from edgecache.core.ranges import IntRange, RangeSpec
 from edgecache.core.reply import Found, NotModified
+from edgecache.core.settling import settles_in
 from edgecache.origins import Origins
 from edgecache.request import ObjectRequest
 from edgecache.stream import Streams
@@ -32,6 +41,8 @@ from edgecache.upstream import Body
 
 # How long an object that could not be stored is passed through without another try.
 UNCACHEABLE_LIFETIME = 60.0
+# And one that may still be written to, at most.
+UNSETTLED_LIFETIME = 2.0
 # How long a client waits for an opening whose failure would get it a stale answer. Most of those
 # that succeed do in a fraction of this, and a viewer's player gives up on an origin that hangs long
 # before the origin's own 100 s are over. What comes later is for the next client.
@@ -69,12 +80,14 @@ class Lookup:
         tasks: Tasks,
         *,
         negative_ttl: float,
+        settle: float = 0.0,
     ) -> None:
         self._catalog = catalog
         self._origins = origins
         self._streams = streams
         self._tasks = tasks
         self._negative_ttl = negative_ttl
+        self._settle = settle
         self._openings: dict[ObjectKey, Opening] = {}
         self._failures = Failures()
 
@@ -234,6 +247,11 @@ class Lookup:
             self._streams.discard(found, body)
             self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME, why)
             return Looked(stored=None, forward=Forward.BYPASS)
+        if isinstance(found, Found) and (seconds := self.settles_in(found.meta)):
+            self._streams.discard(found, body)
+            lifetime = min(seconds, UNSETTLED_LIFETIME)
+            self._catalog.uncacheable(request.key, lifetime, NotStored.UNSETTLED)
+            return Looked(stored=None, forward=Forward.BYPASS)
         if isinstance(found, NotModified):
             body.close()
             if stale is None:  # cannot be: only a request about a stale response is conditional
@@ -244,6 +262,11 @@ class Lookup:
         self._streams.adopt(stored, found, body)
         forward = Forward.STALE if stale else Forward.URI_MISS
         return Looked(stored=stored, forward=forward, forward_status=found.status)
+
+    def settles_in(self, meta: ObjectMeta) -> float:
+        """As `settling.settles_in`, now."""
+        changed = self._catalog.changes.last(meta.key)
+        return settles_in(meta, self._settle, changed=changed, now=self._catalog.clock())
 
     async def _contact(
         self, request: ObjectRequest, stale: StoredResponse | None

@@ -10,7 +10,7 @@ from edgecache import __version__
 from edgecache.board import Board
 from edgecache.config import Costs
 from edgecache.core.breaker import BreakerState
-from edgecache.core.model import FillStatus, Reason, Removal
+from edgecache.core.model import Broken, FillStatus, Reason, Removal
 from edgecache.core.retry import Failure
 from edgecache.families import PREFIX, Families, Others, Sums
 from edgecache.reloads import Reloads
@@ -65,6 +65,9 @@ class Metrics:
         )
         self.origin_first_byte = families.histograms(
             "origin_time_to_first_byte_seconds", "Origin request to its answer's head", ("op",)
+        )
+        self.origin_resumes = families.counters(
+            "origin_resumes", "Requests for the rest of an answer that broke", ("reason",)
         )
         self.origin_retries = families.counters(
             "origin_retries", "Requests to the origin that repeat one that failed", ("reason",)
@@ -134,6 +137,8 @@ class Metrics:
             self.origin_retries.labels(failure)
         for won in ("true", "false"):
             self.origin_hedges.labels(won)
+        for broken in Broken:
+            self.origin_resumes.labels(broken)
         for mode in ("hard", "soft"):
             self._purged.labels(mode)
         for reason in Removal:

@@ -6,11 +6,13 @@ from edgecache.attempts import Attempts
 from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
 from edgecache.core.breaker import BreakerState
+from edgecache.core.errors import UpstreamError
 from edgecache.core.index import Route
 from edgecache.core.model import ObjectKey, Reason
-from edgecache.core.ranges import RangeSpec
+from edgecache.core.ranges import IntRange, RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
+from edgecache.resumed import ResumedBody
 from edgecache.turn_queue import TurnQueue
 from edgecache.upstream import Body, Upstream
 
@@ -19,21 +21,36 @@ class CountedBody:
     """A body that tells what it costs."""
 
     def __init__(
-        self, key: ObjectKey, body: Body, origins: "Origins", route: Route, reason: Reason
+        self,
+        key: ObjectKey,
+        found: Found | NotModified,
+        body: Body,
+        origins: "Origins",
+        route: Route,
+        reason: Reason,
+        *,
+        rest_from: int | None = None,
     ) -> None:
+        """`rest_from`: where the rest begins that it was asked for; unset: it is no rest."""
         self._key = key
         self._body = body
         self._origins = origins
         self._metrics = metrics = origins.metrics
         self._route = route
         self._reason = reason
+        self._again = 0  # bytes that will come once more, first
+        if rest_from is not None and isinstance(found, Found):
+            self._again = max(rest_from - found.span.start, 0)
         self._open = True
         metrics.origin_in_flight.inc()
         origins.reading += 1
 
     async def read(self) -> bytes:
         data = await self._body.read()
-        self._metrics.bought(self._route.label, self._reason, len(data))
+        again = min(self._again, len(data))
+        self._again -= again
+        self._metrics.bought(self._route.label, Reason.DUPLICATE, again)
+        self._metrics.bought(self._route.label, self._reason, len(data) - again)
         self._origins.accounts.bought(self._key, len(data))
         return data
 
@@ -76,11 +93,37 @@ class Origins:
         if_match: str = "",
         if_none_match: str = "",
     ) -> tuple[Found | NotModified, Body]:
-        """As `Attempts.get`, its bytes counted under `route` and `reason`."""
+        """As `Attempts.get`, its bytes counted under `route` and `reason`; a body that has a version
+        goes on where it breaks."""
         answer = await self._attempts[key.origin].get(
             key, range_, reason=reason, if_match=if_match, if_none_match=if_none_match
         )
-        return answer.found, CountedBody(key, answer.body, self, route, answer.reason)
+        found = answer.found
+        counted = CountedBody(key, found, answer.body, self, route, answer.reason)
+        if isinstance(found, Found) and found.meta.etag:
+            return found, self._resumed(found, counted, route, reason)
+        return found, counted
+
+    def _resumed(self, found: Found, body: Body, route: Route, reason: Reason) -> ResumedBody:
+        key, if_match = found.meta.key, found.meta.origin_etag
+
+        async def ask_rest(
+            range_: IntRange, error: UpstreamError, attempt: int
+        ) -> tuple[Found | NotModified, Body]:
+            self.reading += 1  # also while it waits: nobody closes the connections under it
+            try:
+                rest = await self._attempts[key.origin].resume(
+                    key, range_, reason=reason, error=error, attempt=attempt, if_match=if_match
+                )
+            finally:
+                self.reading -= 1
+            return rest.found, CountedBody(
+                key, rest.found, rest.body, self, route, rest.reason, rest_from=range_.first
+            )
+
+        return ResumedBody(
+            found, body, ask_rest, lambda why: self.metrics.origin_resumes.labels(why).inc()
+        )
 
     def queue(self, origin: str) -> TurnQueue:
         return self._attempts[origin].queue

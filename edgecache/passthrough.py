@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from edgecache.core.answer import answer_fields, body_length
+from edgecache.core.cache_control import parse_cache_control
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import RangeNotSatisfiable, UpstreamError
 from edgecache.core.index import stored_response
-from edgecache.core.model import ByteSpan, Forward, Reason, Result, Source
+from edgecache.core.model import ByteSpan, Forward, ObjectMeta, Reason, Result, Source
 from edgecache.core.plan import PROBE, Plan, plan_answer
 from edgecache.core.ranges import RangeSpec, parse_range, select
-from edgecache.core.reply import Found
+from edgecache.core.reply import Found, join_fields
 from edgecache.fill import PIECE
 from edgecache.lookup import Lookup
 from edgecache.request import Answer, ObjectRequest, Piece
@@ -41,7 +42,10 @@ class Passthrough:
     async def _answer(
         self, request: ObjectRequest, range_: RangeSpec | None, found: Found, body: Body
     ) -> Answer:
-        stored = stored_response(found.meta, request.route)
+        meta, route = found.meta, request.route
+        if self._lookup.settles_in(meta):
+            meta, route = unsettled(meta), replace(route, browser_ttl=0)
+        stored = stored_response(meta, route)
         plan = plan_answer(request.method, request.headers, found.meta)
         if plan.spans:
             span = select(range_, found.meta.length) if range_ else None
@@ -63,6 +67,15 @@ class Passthrough:
             return answer
         pieces = cut(body, found.span, plan.spans[0])
         return replace(answer, first=await anext(pieces), body=pieces)
+
+
+def unsettled(meta: ObjectMeta) -> ObjectMeta:
+    """Nobody may keep what may still be written to; so one that asks for no less is believed."""
+    forbids = join_fields(meta.headers).get("cache-control", "")
+    if not parse_cache_control(forbids).keys().isdisjoint(("no-store", "private")):
+        return meta
+    kept = (pair for pair in meta.headers if pair[0] not in ("cache-control", "expires"))
+    return replace(meta, headers=tuple(kept))
 
 
 def sole_range(request: ObjectRequest) -> RangeSpec | None:

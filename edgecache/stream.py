@@ -148,8 +148,7 @@ class Streams:
         async def ask() -> tuple[Body, range]:
             return body, numbers
 
-        fill = Fill(stored.meta, numbers, self.sizes.slice_size)
-        self._fills.start(fill, ask, self._store.put)
+        self._fills.start(self._fill(stored, numbers), ask, self._store.put)
 
     async def pieces(
         self, stored: StoredResponse, route: Route, span: ByteSpan
@@ -246,16 +245,18 @@ class Streams:
                     if_match=stored.meta.origin_etag,
                 )
             except (VersionChanged, NotFound, RangeNotSatisfiable) as error:
-                self._catalog.replaced(stored)
                 raise VersionChanged("the object was replaced while it was read") from error
             if not isinstance(found, Found) or not found.meta.names_same(stored.meta):
                 body.close()
-                self._catalog.replaced(stored)
                 raise VersionChanged("the object was replaced while it was read")
             return body, self._whole_slices(found)
 
-        fill = Fill(stored.meta, numbers, self.sizes.slice_size)
+        fill = self._fill(stored, numbers)
         return self._fills.start(fill, ask, self._store.put)
+
+    def _fill(self, stored: StoredResponse, numbers: range) -> Fill:
+        size = self.sizes.slice_size
+        return Fill(stored.meta, numbers, size, lambda: self._catalog.replaced(stored))
 
     def _run(self, stored: StoredResponse, number: int, stop: int, window: int) -> range:
         """The slices from `number` to fetch at once: up to what is there or on its way."""

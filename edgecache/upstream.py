@@ -51,7 +51,8 @@ class Body(Protocol):
     async def read(self) -> bytes:
         """The next bytes, b"" at the end. Never more in all than the span's length.
 
-        :raises UpstreamError: cut, reset; UpstreamTimeout: no progress for `stall_timeout`.
+        :raises UpstreamError: cut, reset; UpstreamTimeout: no progress for `stall_timeout`, or not
+            whole in `total_timeout`.
         """
 
     def close(self) -> None:
@@ -76,10 +77,13 @@ class Upstream(Protocol):
 
 
 class HttpBody:
-    def __init__(self, response: aiohttp.ClientResponse, length: int, stall: float) -> None:
+    """Of the timeouts only the origin's time is spent, not a slow reader's."""
+
+    def __init__(self, response: aiohttp.ClientResponse, length: int, fetch: Fetch) -> None:
         self._response = response
         self._left = length
-        self._stall = stall
+        self._stall = stall = fetch.stall_timeout
+        self._time = fetch.total_timeout  # what is left of it
         self._patience = stall  # what is left of it for the next PACE bytes
         self._pace = PACE
 
@@ -89,7 +93,7 @@ class HttpBody:
         clock = asyncio.get_running_loop().time
         asked = clock()
         with mapped_errors("the origin stopped sending"):
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(min(self._patience, self._time)):
                 data = await self._response.content.readany()
         if not data:
             raise UpstreamError("the origin's body ended early")
@@ -98,7 +102,9 @@ class HttpBody:
             data = data[: self._left]
         self._left -= len(data)
         self._pace -= len(data)
-        self._patience -= clock() - asked  # only its time counts, not a slow reader's
+        took = clock() - asked
+        self._time -= took
+        self._patience -= took
         if self._pace <= 0:
             self._pace, self._patience = PACE, self._stall
         return data
@@ -205,8 +211,8 @@ class S3Upstream:
             raise failure(response.status, join_fields(fields), await self._error_body(response))
         found = self._understood(response.status, fields, asked)
         if isinstance(found, NotModified):
-            return found, HttpBody(response, 0, self._fetch.stall_timeout)
-        return found, HttpBody(response, len(found.span), self._fetch.stall_timeout)
+            return found, HttpBody(response, 0, self._fetch)
+        return found, HttpBody(response, len(found.span), self._fetch)
 
     def _understood(
         self, status: int, fields: list[tuple[str, str]], asked: Asked

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from edgecache.catalog import Catalog
 from edgecache.core.errors import EdgecacheError, NotFound, VersionChanged
-from edgecache.core.index import Route, StoredResponse
-from edgecache.core.model import ByteSpan, ObjectKey, Reason, SliceKey, Warmed
+from edgecache.core.index import Route, StoredResponse, Uncacheable
+from edgecache.core.model import ByteSpan, NotStored, ObjectKey, Reason, SliceKey, Warmed
 from edgecache.core.plan import plan_answer
 from edgecache.core.ranges import parse_range, slices_of
 from edgecache.lookup import Lookup
@@ -110,7 +110,7 @@ class Warmer:
         async with self._turn(wanted.key.origin):
             stored = await self._ask(wanted)
             if stored is None:
-                return Warmed.NOT_STORABLE
+                return await self._not_stored(wanted)
             spans = self._spans(wanted, stored)
             if (refused := self._refused(stored, spans)) is not None:
                 return refused
@@ -135,6 +135,11 @@ class Warmer:
             reason=Reason.WARM,
         )
         return (await self._lookup.find(request)).stored
+
+    async def _not_stored(self, wanted: Wanted) -> Warmed:
+        known = await self._catalog.get(wanted.key, wanted.route)
+        is_new = isinstance(known, Uncacheable) and known.why is NotStored.UNSETTLED
+        return Warmed.MORE if is_new else Warmed.NOT_STORABLE
 
     async def _bring(self, wanted: Wanted, stored: StoredResponse, outcome: Outcome) -> Warmed:
         spans = self._spans(wanted, stored)

@@ -344,6 +344,7 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
             "image_run": 4 * SLICE,
             "max_run": 4 * SLICE,
             "retry_delay": 0.001,
+            "settle": 0,
         },
         "log": {"access_file": str(folder / "access.log")},
     }

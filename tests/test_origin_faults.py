@@ -43,7 +43,7 @@ RIGHT, CUT = "right", "cut"
 @pytest.fixture
 async def site(serve: Serve, name: str) -> AsyncIterator[Site]:
     """Short of patience only where a row tries it: a busy machine is no fault. What a repetition
-    mends is not repeated here: see test_origin_repetitions.py."""
+    mends is not repeated here, but at the end: see also test_origin_repetitions.py."""
     fetching = {"retries": 0} | (QUICK if ROWS[name].waits else {})
     async with serve(log={"access": "off"}, fetch=fetching) as site:
         yield site
@@ -228,3 +228,19 @@ async def test_a_fault_before_the_head_of_an_object_that_is_known(site: Site, na
     await at_rest(site)
     assert stored_right(site, data)
     assert await run(site, data) == RIGHT
+
+
+# With repetitions
+
+BROKEN = [name for name in ROWS if name.startswith(("U01", "U02", "U03", "U25", "U26"))]
+
+
+@pytest.mark.parametrize("answer", ["the first answer", "a later one"])
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_body_that_breaks_is_gone_on_with(serve: Serve, name: str, answer: str) -> None:
+    row = ROWS[name]
+    async with serve(log={"access": "off"}, fetch=QUICK if row.waits else {}) as site:
+        data = put(site, 5)
+        site.origin.fault(*row.actions, skip=0 if answer == "the first answer" else 1)
+        assert await run(site, data) == RIGHT
+        assert await site.metric("origin_resumes_total") == 1

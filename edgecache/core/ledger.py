@@ -56,6 +56,8 @@ class Ledger:
             raise ValueError(f"{size} bytes do not fit into {budget}")
         gone = self.shrink(budget)
         victims = self._policy.add(key, size, now, pinned=pinned)
+        if key.version in self._superseded:  # it was under way when its version was replaced
+            self._policy.demote(key)
         version = short(key.version)
         self._slices_of[version] = self._slices_of.get(version, 0) + 1
         self._without_slices.pop(key.version, None)
@@ -115,6 +117,7 @@ class Ledger:
             self._policy.demote(SliceKey(version, number))
 
     def meta_saved(self, version: str) -> None:
+        self._superseded.discard(version)  # the origin has it again
         if short(version) not in self._slices_of:
             self._without_slices[version] = None
             self._without_slices.move_to_end(version)

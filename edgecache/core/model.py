@@ -101,6 +101,7 @@ class NotStored(StrEnum):
     VARY = "vary"
     STATUS = "status"
     TOO_LARGE = "too-large"
+    UNSETTLED = "unsettled"  # it may still be written to
 
 
 class StaleUse(StrEnum):
@@ -142,6 +143,14 @@ class Reason(StrEnum):
     RESUME = "resume"  # the rest of an answer that broke
     HEDGE = "hedge"  # a second time, because the first was late
     DUPLICATE = "duplicate"  # bytes that had been bought already
+
+
+class Broken(StrEnum):
+    """Why the rest of an answer was asked for."""
+
+    CUT = "cut"  # closed, reset, or shorter than announced
+    STALLED = "stalled"  # no progress in time
+    REFUSED = "refused"  # the request for the rest failed itself
 
 
 class FillStatus(StrEnum):

@@ -79,7 +79,12 @@ class Service:
         catalog, tasks = lasting.catalog, lasting.tasks
         streams = Streams(lasting.store, lasting.fills, self.origins, catalog, sizes, tasks)
         lookup = Lookup(
-            catalog, self.origins, streams, tasks, negative_ttl=config.freshness.negative_ttl
+            catalog,
+            self.origins,
+            streams,
+            tasks,
+            negative_ttl=config.freshness.negative_ttl,
+            settle=config.fetch.settle,
         )
         engine = Engine(
             catalog,
