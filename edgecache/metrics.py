@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from edgecache import __version__
 from edgecache.board import Board
 from edgecache.config import Costs
-from edgecache.core.model import FillStatus, Reason, Removal
+from edgecache.core.model import FillStatus, Reason, Removal, Waste
 from edgecache.families import PREFIX, Families, Others, Sums
 from edgecache.reloads import Reloads
 from edgecache.tally import Tally
@@ -57,6 +57,9 @@ class Metrics:
     def _describe_origin(self, families: Families) -> None:
         self._origin_bytes = families.counters(
             "origin_body_bytes", "Body bytes bought from the origin", ("route", "reason")
+        )
+        self._wasted_bytes = families.counters(
+            "origin_wasted_bytes", "Body bytes bought, given to nobody and not stored", ("cause",)
         )
         self.origin_requests = families.counters(
             "origin_requests", "Requests to the origin, failed ones included", ("op", "code_class")
@@ -113,6 +116,8 @@ class Metrics:
             self.tally.start(route)
             for why in Reason:
                 self._origin_bytes.labels(route, why)
+        for cause in Waste:
+            self._wasted_bytes.labels(cause)
         for end in FillStatus:
             if end is not FillStatus.FILLING:
                 self.fills.labels(end)
@@ -130,6 +135,10 @@ class Metrics:
     def bought(self, route: str, reason: Reason, count: int) -> None:
         """`count` body bytes from the origin."""
         self._origin_bytes.labels(route, reason).inc(count)
+
+    def wasted(self, cause: Waste, count: int) -> None:
+        """`count` of the bytes that were bought are nobody's and nowhere."""
+        self._wasted_bytes.labels(cause).inc(count)
 
     def removed(self, reason: Removal, count: int) -> None:
         self.evictions.labels(reason).inc()

@@ -6,8 +6,11 @@ User-Agent are added after signing, because what stands before the store may rew
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Protocol
 from urllib.parse import quote
 
@@ -76,8 +79,12 @@ class Upstream(Protocol):
 
 
 class HttpBody:
+    """`unread`: bytes that had come when it was closed and that nobody had read."""
+
     def __init__(self, response: aiohttp.ClientResponse, length: int, stall: float) -> None:
         self._response = response
+        self._arrived: int | None = None  # once it is dropped
+        self._read = 0
         self._left = length
         self._stall = stall
         self._patience = stall  # what is left of it for the next PACE bytes
@@ -94,9 +101,10 @@ class HttpBody:
         if not data:
             raise UpstreamError("the origin's body ended early")
         if len(data) > self._left:  # more than it announced: neither is to be trusted
-            self._response.close()
+            self._drop()
             data = data[: self._left]
         self._left -= len(data)
+        self._read += len(data)
         self._pace -= len(data)
         self._patience -= clock() - asked  # only its time counts, not a slow reader's
         if self._pace <= 0:
@@ -107,7 +115,33 @@ class HttpBody:
         if self._left == 0 and self._response.content.at_eof():
             self._response.release()
         else:
-            self._response.close()
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._arrived is None:
+            self._arrived = drop(self._response)
+
+    @property
+    def unread(self) -> int:
+        arrived = self._response.content.total_bytes if self._arrived is None else self._arrived
+        return arrived - self._read
+
+
+def drop(response: aiohttp.ClientResponse) -> int:
+    """Closes an answer's connection; how many bytes of the body had come, whoever read them.
+
+    What the kernel has of it came too. (Of TLS these are its records: a little more than the body.)
+    """
+    arrived = response.content.total_bytes
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        waiting = bytes(4)
+        with suppress(OSError, ValueError):  # closed by now
+            sock = connection.transport.get_extra_info("socket")
+            waiting = ioctl(sock.fileno(), FIONREAD, waiting)
+        arrived += int.from_bytes(waiting, sys.byteorder)
+    response.close()
+    return arrived
 
 
 @contextmanager
@@ -191,8 +225,10 @@ class S3Upstream:
                 )
         try:
             return await self._read_head(response, asked)
-        except BaseException:
-            response.close()
+        except BaseException as error:
+            bought = drop(response)
+            if isinstance(error, EdgecacheError):
+                error.bought = bought
             raise
 
     def _signed(self, url: str) -> dict[str, str]:

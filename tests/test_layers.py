@@ -86,7 +86,7 @@ ALLOWED = {
     "shelf": "generations store.reader",
     "hits": "request store",
     "body": "request",
-    "passthrough": "fill lookup request upstream",
+    "passthrough": "fill lookup metrics request upstream",
     "lookup": "catalog origins request stream tasks upstream",
     "stream": "catalog fill origins request store tasks upstream",
     "request": "store",

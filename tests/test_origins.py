@@ -26,9 +26,6 @@ from edgecache.metrics import Metrics
 from edgecache.origins import DEAD_AFTER, Origins
 from edgecache.upstream import Body
 from tests import serving
-from tests.reading import TARGET as OBJECT
-from tests.reading import at_rest, fetch, put
-from tests.serving import SLICE, Serve
 
 serve = serving.serve
 
@@ -189,31 +186,3 @@ async def test_a_cancelled_request_is_counted_and_says_nothing_of_the_origin(ben
 async def test_close_closes_every_origin(bench: Bench) -> None:
     await bench.origins.close()
     assert bench.upstream.closed
-
-
-# Through the whole of it
-
-
-async def test_what_is_counted_is_what_the_origin_sent_to_the_byte(serve: Serve) -> None:
-    """Whole reads, ranges, probes, revalidations, and what may not be stored."""
-    async with serve(log={"access": "off"}) as site:
-        put(site, 5)
-        site.origin.put("outputs/private", b"x" * 70_000, headers={"Cache-Control": "no-store"})
-        site.origin.put("outputs/empty", b"")
-        for range_ in ("bytes=-1", f"bytes={2 * SLICE}-", "bytes=0-0", ""):
-            await fetch(site, OBJECT, range_)
-        await site.head(OBJECT)
-        await site.head("/outputs/empty")
-        await fetch(site, "/outputs/private", "bytes=5-60000")
-        site.clock.advance(1e6)
-        await fetch(site, OBJECT)
-        site.origin.quirks.ignore_conditionals = True
-        site.clock.advance(1e6)
-        await fetch(site, OBJECT, "bytes=5-9")
-        await at_rest(site)
-        by_reason = [
-            await site.metric("origin_body_bytes_total", reason=reason) for reason in Reason
-        ]
-        errors = sum(one.sent for one in site.origin.requests if one.status >= 400)
-        assert sum(by_reason) == site.origin.body_bytes - errors
-        assert await site.metric("origin_requests_total") == len(site.origin.requests)
