@@ -64,13 +64,17 @@ class Bench:
     def __init__(self) -> None:
         self.tasks = Tasks()
         self.ends: list[FillStatus] = []
-        self.table = FillTable(self.tasks, on_end=self.ends.append)
+        self.wasted = 0
+        self.table = FillTable(self.tasks, on_end=self.ends.append, on_waste=self.waste)
         self.stored: dict[int, bytes] = {}
         self.takes = True
         self.storing = 0
         self.most_storing = 0
         self.disk = asyncio.Event()
         self.disk.set()
+
+    def waste(self, count: int) -> None:
+        self.wasted += count
 
     async def sink(self, key: SliceKey, meta: ObjectMeta, data: bytearray) -> bool:
         assert key.version == meta.version

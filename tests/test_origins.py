@@ -186,3 +186,40 @@ async def test_a_cancelled_request_is_counted_and_says_nothing_of_the_origin(ben
 async def test_close_closes_every_origin(bench: Bench) -> None:
     await bench.origins.close()
     assert bench.upstream.closed
+
+
+async def test_an_error_s_body_is_bought_for_what_its_request_was_and_wasted(bench: Bench) -> None:
+    error = answered(502)
+    error.bought = 700
+    bench.upstream.answers = [error]
+    with pytest.raises(UpstreamError):
+        await bench.get(Reason.RETRY)
+    total = bench.metrics.total
+    assert total("origin_body_bytes_total", reason="retry", route="/") == 700
+    assert total("origin_body_bytes_total") == total("origin_wasted_bytes_total") == 700
+    assert total("origin_wasted_bytes_total", cause="error") == 700
+
+
+@pytest.mark.parametrize(
+    ("reason", "duplicates"),
+    [(Reason.DEMAND, 4), (Reason.READAHEAD, 4), (Reason.RESUME, 4), (Reason.REVALIDATE, 0)],
+)
+async def test_bytes_that_are_here_already_are_duplicates(
+    bench: Bench, reason: Reason, duplicates: int
+) -> None:
+    seen = []
+
+    def here(meta: ObjectMeta, span: ByteSpan) -> int:
+        seen.append(span)
+        return min(span.stop, 4) - min(span.start, 4)
+
+    bench.origins.here = here
+    bench.upstream.answers = [FOUND]
+    body = await bench.get(reason)
+    while await body.read():
+        pass
+    body.close()
+    total = bench.metrics.total
+    assert total("origin_body_bytes_total", reason="duplicate") == duplicates
+    assert total("origin_body_bytes_total", reason=reason) == 6 - duplicates
+    assert seen[:2] == ([ByteSpan(0, 3), ByteSpan(3, 6)] if duplicates else [])
