@@ -11,7 +11,7 @@ from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
 from edgecache.traffic import Traffic
-from edgecache.upstream import Body, HttpBody, Upstream
+from edgecache.upstream import Body, Upstream
 
 # So many failures in a row, with no success between, and the origin is taken for dead.
 DEAD_AFTER = 5
@@ -65,12 +65,16 @@ class CountedBody:
         self._body.close()
         if self._open:
             self._open = False
-            if isinstance(self._body, HttpBody) and (unread := self._body.unread):
-                self._count(unread)
-                self._origins.metrics.wasted(Waste.UNREAD, unread)
+            if self.unread:
+                self._count(self.unread)
+                self._origins.metrics.wasted(Waste.UNREAD, self.unread)
             self._origins.metrics.origin_in_flight.dec()
             self._origins.reading -= 1
             self._origins.traffic.end(self._reason)
+
+    @property
+    def unread(self) -> int:
+        return self._body.unread
 
 
 def nothing_here(meta: ObjectMeta, span: ByteSpan) -> int:

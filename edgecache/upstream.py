@@ -60,6 +60,10 @@ class Body(Protocol):
     def close(self) -> None:
         """Keep the connection if the body was read to its end, drop it otherwise."""
 
+    @property
+    def unread(self) -> int:
+        """How many of its bytes had come and were not read: of one that is closed, for good."""
+
 
 class Upstream(Protocol):
     async def get(
@@ -79,8 +83,6 @@ class Upstream(Protocol):
 
 
 class HttpBody:
-    """`unread`: bytes that had come when it was closed and that nobody had read."""
-
     def __init__(self, response: aiohttp.ClientResponse, length: int, stall: float) -> None:
         self._response = response
         self._arrived: int | None = None  # once it is dropped

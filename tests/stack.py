@@ -44,6 +44,8 @@ async def turn() -> None:
 
 
 class OpenBody:
+    unread = 0
+
     def __init__(self, upstream: "TurningUpstream", data: bytes) -> None:
         self._upstream = upstream
         self._data = data

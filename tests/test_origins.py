@@ -51,6 +51,7 @@ class Pieces:
 
     left: list[bytes] = field(default_factory=lambda: [b"abc", b"def"])
     closed: int = 0
+    unread: int = 0
 
     async def read(self) -> bytes:
         return self.left.pop(0) if self.left else b""
@@ -223,3 +224,14 @@ async def test_bytes_that_are_here_already_are_duplicates(
     assert total("origin_body_bytes_total", reason="duplicate") == duplicates
     assert total("origin_body_bytes_total", reason=reason) == 6 - duplicates
     assert seen[:2] == ([ByteSpan(0, 3), ByteSpan(3, 6)] if duplicates else [])
+
+
+async def test_what_nobody_read_of_a_dropped_body_is_bought_and_wasted_once(bench: Bench) -> None:
+    bench.upstream.answers = [FOUND]
+    body = await bench.get()
+    await body.read()
+    bench.upstream.body.unread = 2
+    for _ in range(2):
+        body.close()
+    assert bench.metrics.total("origin_body_bytes_total", reason="demand") == 5
+    assert bench.metrics.total("origin_wasted_bytes_total", cause="unread") == 2

@@ -22,7 +22,7 @@ from edgecache.store import Bytes, SliceStore
 from edgecache.store.memory import MemoryStore
 from edgecache.upstream import HttpBody
 from tests import serving
-from tests.faults import Cut, Error, Framed, Framing, Reset
+from tests.faults import Action, Cut, Error, Framed, Framing, Reset
 from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, alive, asking, at_rest, download, fetch, put, span
 from tests.serving import SLICE, Reply, Serve, Site, gather
@@ -167,7 +167,7 @@ async def test_mixed_traffic_adds_up_on_both_sides(serve: Serve) -> None:
         assert await given(site) == got
 
 
-BREAKS = {
+BREAKS: dict[str, tuple[Action, ...]] = {
     "cut": (Cut(SLICE + 10),),
     "reset": (Reset(SLICE + 10),),
     "cut at once": (Cut(0),),
