@@ -168,7 +168,8 @@ def measure(case: str, start: Start, options: argparse.Namespace) -> Result:
 
 def cache_size(options: argparse.Namespace) -> tuple[int, str]:
     """Of each server, and what there is to say of it: a cache that is too small evicts."""
-    needed = max(options.size * MIB, options.reads * READ) * 9 // 8
+    reads = options.reads * READ if "broken" in options.cases else 0
+    needed = max(options.size * MIB, reads) * 9 // 8
     with report.workplace(options.dir) as directory:
         room = shutil.disk_usage(directory).free // 2
     size = min(needed, room)
