@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import client, load, report, servers
+from benchmarks.bucket import digest
 from benchmarks.load import Load
-from benchmarks.origin import digest
 from benchmarks.programs import environment, need, said
 from benchmarks.servers import Running
 

@@ -16,7 +16,7 @@ from itertools import chain
 from statistics import median
 
 from benchmarks import client, load, report, servers
-from benchmarks.origin import digest
+from benchmarks.bucket import digest
 from benchmarks.programs import environment, have, need
 from benchmarks.servers import Running
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import client, report, resting, servers
-from benchmarks.origin import digest
+from benchmarks.bucket import digest
 from benchmarks.programs import environment, need
 from benchmarks.resting import Held, Idle
 from benchmarks.servers import Running

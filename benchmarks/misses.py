@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from benchmarks import client, load, report, servers
-from benchmarks.origin import digest
+from benchmarks.bucket import Sent, digest
 from benchmarks.programs import environment, need
 from benchmarks.servers import Running
 
@@ -63,15 +63,15 @@ class Small:
     requests: float  # to the origin, for each
 
 
-def sent_by(origin: Running) -> list[tuple[str, int, int]]:
-    """What the origin sent since the last call: (path, time of its first byte, body bytes)."""
+def sent_by(origin: Running) -> list[Sent]:
+    """What the origin sent since the last call."""
     with socket.create_connection(("127.0.0.1", origin.port)) as connection:
         connection.sendall(client.request_head("/sent"))
         head, data = client.read_head(connection)
         length = int(client.parse_head(head)[1]["content-length"])
         while len(data) < length:
             data += connection.recv(2**20)
-    return [(path, at, count) for path, at, count in json.loads(data)]
+    return [Sent(*each) for each in json.loads(data)]
 
 
 def whole(server: Running, origin: Running, length: int) -> Whole:
@@ -85,9 +85,9 @@ def whole(server: Running, origin: Running, length: int) -> Whole:
     return Whole(
         seconds=reply.seconds,
         cpu=cpu,
-        first_byte=(reply.first_byte - min(at for _, at, _ in sent)) / 1e6,
+        first_byte=(reply.first_byte - min(one.at for one in sent)) / 1e6,
         requests=len(sent),
-        bought=sum(count for _, _, count in sent) / length,
+        bought=sum(one.size for one in sent) / length,
     )
 
 
@@ -96,7 +96,7 @@ def small(server: Running, origin: Running, seconds: int, threads: int) -> Small
     names = load.Names(path=f"/outputs/{SMALL}-small-%d.webp", count=10**9)
     took = load.run(server, names, seconds=seconds, threads=threads)
     sent = sent_by(origin)
-    for path in {path for path, _, _ in sent[:: len(sent) // CHECKED]}:
+    for path in {one.path for one in sent[:: len(sent) // CHECKED]}:
         reply = client.get(server.port, path.removeprefix("/bench"))
         if (reply.status, reply.length, reply.digest) != (200, SMALL, digest(0, SMALL)):
             raise SystemExit(f"{server.name}: wrong bytes {reply}")
@@ -105,7 +105,7 @@ def small(server: Running, origin: Running, seconds: int, threads: int) -> Small
         cpu=took.cpu,
         p50=took.p50,
         p99=took.p99,
-        requests=len(sent) / len({path for path, _, _ in sent}),
+        requests=len(sent) / len({one.path for one in sent}),
     )
 
 
@@ -135,8 +135,8 @@ def cold_range(server: Running, origin: Running, path: str, start: int) -> Range
     sent = sent_by(origin)
     covered = (-(-stop // MIB) - start // MIB) * MIB
     return Ranged(
-        first_byte=(reply.first_byte - min(at for _, at, _ in sent)) / 1e6,
-        bought=sum(count for _, _, count in sent) / covered,
+        first_byte=(reply.first_byte - min(one.at for one in sent)) / 1e6,
+        bought=sum(one.size for one in sent) / covered,
     )
 
 

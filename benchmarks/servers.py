@@ -21,7 +21,8 @@ START_ANSWERS = 8  # so that, most likely, each worker has given one
 END_LIMIT = 10.0
 SHOWN = 30  # lines of what a server complained about
 USUAL = re.compile(r" INFO |^(Debug|Info): |^Child launched OK|^Error: Manager got SIGTERM")
-VARNISH_SIZE = "5G"
+CACHE_SIZE = 20 * 2**30
+VARNISH_SIZE = 5 * 2**30
 TICKS = os.sysconf("SC_CLK_TCK")
 # Without sendfile and with large buffers nginx is faster at large hits on loopback.
 SENDFILE = {True: "sendfile on;", False: "sendfile off; output_buffers 2 512k;"}
@@ -71,10 +72,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def origin(*, latency: float = 0.0) -> Iterator[Running]:
+def origin(
+    *, latency: float = 0.0, rate: float = 0.0, break_share: float = 0.0
+) -> Iterator[Running]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.origin"]
+    command = [sys.executable, "-m", "benchmarks.bucket"]
     command += [f"--port={port}", f"--latency={latency}"]
+    command += [f"--rate={rate}", f"--break-share={break_share}"]
     with running("origin", command, port) as server:
         yield server
 
@@ -87,6 +91,7 @@ def nginx(
     workers: int = 1,
     sendfile: bool = True,
     threads: bool = False,
+    size: int = CACHE_SIZE,
 ) -> Iterator[Running]:
     """With an empty cache; `threads` read what is not in memory."""
     folder = fresh(directory / "nginx")
@@ -98,6 +103,7 @@ def nginx(
         "WORKERS": str(workers),
         "SENDFILE": SENDFILE[sendfile],
         "AIO": "aio threads;" if threads else "",
+        "SIZE": str(size),
     }
     fill_in("nginx.conf", values, folder)
     prefix = ["-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
@@ -112,14 +118,16 @@ def fill_in(name: str, values: dict[str, str], folder: Path) -> None:
 
 
 @contextmanager
-def varnish(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[Running]:
+def varnish(
+    directory: Path, origin_port: int, *, workers: int = 1, size: int = VARNISH_SIZE
+) -> Iterator[Running]:
     """With an empty cache; one process works, with as many thread pools as others have workers."""
     folder = fresh(directory / "varnish")
     port = free_port()
     fill_in("varnish.vcl", {"ORIGIN_PORT": str(origin_port)}, folder)
     command = ["varnishd", "-F", "-j", "none", "-n", str(folder), "-T", "none"]
     command += ["-a", f"127.0.0.1:{port}", "-f", str(folder / "varnish.vcl")]
-    command += ["-s", f"file,{folder / 'cache'},{VARNISH_SIZE}"]
+    command += ["-s", f"file,{folder / 'cache'},{size}"]
     for setting in (f"thread_pools={workers}", "timeout_idle=75", "http_gzip_support=off"):
         command += ["-p", setting]
     log = ["varnishncsa", "-n", str(folder), "-w", str(folder / "access.log")]
@@ -131,16 +139,20 @@ def varnish(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[
 
 
 @contextmanager
-def edgecache(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[Running]:
+def edgecache(
+    directory: Path, origin_port: int, *, workers: int = 1, size: int = CACHE_SIZE
+) -> Iterator[Running]:
     """With an empty cache."""
     folder = fresh(directory / "edgecache")
     port = free_port()
-    values = settings(folder, port, origin_port, workers=workers)
+    values = settings(folder, port, origin_port, workers=workers, size=size)
     with running("edgecache", EDGECACHE, port, values) as server:
         yield server
 
 
-def settings(folder: Path, port: int, origin_port: int, *, workers: int = 1) -> dict[str, str]:
+def settings(
+    folder: Path, port: int, origin_port: int, *, workers: int = 1, size: int = CACHE_SIZE
+) -> dict[str, str]:
     """What edgecache.yaml leaves open; the cache is in `folder / "cache"`."""
     return {
         "BENCH_PORT": str(port),
@@ -148,6 +160,7 @@ def settings(folder: Path, port: int, origin_port: int, *, workers: int = 1) -> 
         "BENCH_ADMIN_PORT": str(free_port()),
         "BENCH_ORIGIN_PORT": str(origin_port),
         "BENCH_DIR": str(folder),
+        "BENCH_SIZE": str(size),
     }
 
 

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from edgecache.config_fetch import Fetch
 from edgecache.core.breaker import Breaker, BreakerState
@@ -19,7 +20,7 @@ from edgecache.core.errors import (
     UpstreamError,
 )
 from edgecache.core.hedging import Hedging
-from edgecache.core.model import ObjectKey, Reason
+from edgecache.core.model import ObjectKey, Reason, Waste
 from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.core.retry import (
@@ -38,6 +39,12 @@ from edgecache.upstream import Body, Upstream
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
+# Is told of body bytes that no answer given here brings: why they were bought, and for nothing.
+OnWaste = Callable[[Reason, Waste, int], None]
+
+
+def uncounted(reason: Reason, cause: Waste, count: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class Request:
     priority: Priority
     if_match: str
     if_none_match: str
+    on_waste: OnWaste
 
 
 class HeldBody:
@@ -79,6 +87,10 @@ class HeldBody:
     def close(self) -> None:
         self._body.close()
         self._turn.close()
+
+    @property
+    def unread(self) -> int:
+        return self._body.unread
 
 
 class Attempts:
@@ -126,6 +138,7 @@ class Attempts:
         reason: Reason,
         if_match: str = "",
         if_none_match: str = "",
+        on_waste: OnWaste = uncounted,
     ) -> Answer:
         """As `Upstream.get`, repeated where that may help.
 
@@ -137,6 +150,7 @@ class Attempts:
             priority=priority_of(reason),
             if_match=if_match,
             if_none_match=if_none_match,
+            on_waste=on_waste,
         )
         began = self._clock()
         self._budget.request(began)
@@ -160,6 +174,7 @@ class Attempts:
         error: EdgecacheError,
         attempt: int,
         if_match: str = "",
+        on_waste: OnWaste = uncounted,
     ) -> Answer:
         """The rest of an answer that broke with `error`, asked for once, after a while.
 
@@ -177,6 +192,7 @@ class Attempts:
             priority=priority_of(reason),
             if_match=if_match,
             if_none_match="",
+            on_waste=on_waste,
         )
         await self._wait_to_repeat(error, key, attempt)
         return await self._attempt(request, Reason.RESUME)
@@ -219,7 +235,7 @@ class Attempts:
         finally:
             for attempt in running:
                 if attempt is not winner:
-                    attempt.add_done_callback(discard)
+                    attempt.add_done_callback(partial(discard, request))
                     attempt.cancel()
         if len(running) > 1:
             won = winner is running[1]
@@ -272,6 +288,7 @@ class Attempts:
             )
             code_class = "2xx" if isinstance(found, Found) else "3xx"
         except EdgecacheError as error:
+            request.on_waste(reason, Waste.ERROR, error.bought)
             if error.forward_status:
                 code_class = f"{error.forward_status // 100}xx"
             self.is_failing = failure_of(error) is not None
@@ -322,12 +339,13 @@ def is_answered(ended: Attempt) -> bool:
     return failure_of(outcome) is None and not isinstance(outcome, NotAsked | UpstreamDenied)
 
 
-def discard(ended: Attempt) -> None:
+def discard(request: Request, ended: Attempt) -> None:
     """Nobody takes what it brings."""
     if not ended.cancelled() and ended.exception() is None:
         outcome = ended.result()
         if isinstance(outcome, Answer):
             outcome.body.close()
+            request.on_waste(outcome.reason, Waste.UNREAD, outcome.body.unread)
 
 
 def left_alone(seconds: float) -> NotAsked:

@@ -87,6 +87,13 @@ class Catalog:
         known = self._index.get(key, now)
         return known if isinstance(known, StoredResponse) and known.is_fresh(now) else None
 
+    def version_of(self, meta: ObjectMeta) -> str:
+        """Under which version the bytes are stored that the origin means; "": under none."""
+        known = self._index.get(meta.key, self.clock())
+        if isinstance(known, StoredResponse) and meta.names_same(known.meta):
+            return known.version
+        return ""
+
     def put(
         self, meta: ObjectMeta, route: Route, stale: StoredResponse | None = None
     ) -> StoredResponse:

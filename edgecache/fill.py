@@ -16,6 +16,7 @@ from typing import Protocol
 from edgecache.core.errors import EdgecacheError, UpstreamError, VersionChanged
 from edgecache.core.model import FillStatus, ObjectMeta, SliceKey
 from edgecache.core.ranges import slice_span
+from edgecache.slice_buffer import SliceBuffer
 from edgecache.tasks import Tasks
 
 # A reader slower than a slice in this time gives the origin's connection back, and asks anew later.
@@ -28,8 +29,6 @@ FIRST_READER_LIMIT = 1.0
 MOST_STORING = 32
 # A disk that takes none of them for so long is not waited for.
 DISK_PATIENCE = 1.0
-# What a reader is handed at a time: enough to amortise a write, little for a client that stalls.
-PIECE = 2**18
 
 
 class Source(Protocol):
@@ -45,76 +44,6 @@ Ask = Callable[[], Awaitable[tuple[Source, range]]]
 Sink = Callable[[SliceKey, ObjectMeta, bytearray], Awaitable[bool]]
 
 
-class SliceBuffer:
-    """The bytes of one slice as they come in. Lives while the fill or a reader holds it."""
-
-    __slots__ = ("_arrived", "_data", "_error", "_filled", "_stored", "length")
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-        self._filled = 0
-        self._data = bytearray()
-        self._error: EdgecacheError | None = None
-        self._arrived: asyncio.Future[None] | None = None
-        self._stored: bool | None = None  # None: that is not decided yet
-
-    def feed(self, data: memoryview) -> memoryview:
-        """Takes what belongs to this slice; what is left belongs to the next."""
-        if not self._data:
-            self._data = bytearray(self.length)
-        taken = data[: self.length - self._filled]
-        self._data[self._filled : self._filled + len(taken)] = taken
-        self._filled += len(taken)
-        self._wake()
-        return data[len(taken) :]
-
-    @property
-    def complete(self) -> bool:
-        return self._filled == self.length
-
-    @property
-    def data(self) -> bytearray:
-        return self._data
-
-    def fail(self, error: EdgecacheError) -> None:
-        if not self.complete:
-            self._error = error
-            self._wake()
-
-    def settle(self, *, stored: bool) -> None:
-        self._stored = stored
-        self._wake()
-
-    async def stored(self) -> bool:
-        """Whether the store took it, once it was given it: not before it is complete."""
-        while self._stored is None:
-            await self._next()
-        return self._stored
-
-    async def _next(self) -> None:
-        """Until something is new."""
-        if self._arrived is None:
-            self._arrived = asyncio.get_running_loop().create_future()
-        # shield: one reader's cancellation must not end the wait of the others.
-        await asyncio.shield(self._arrived)
-
-    def _wake(self) -> None:
-        if self._arrived is not None:
-            self._arrived.set_result(None)
-            self._arrived = None
-
-    async def wait(self, start: int, stop: int) -> memoryview:
-        """The bytes from `start`, as many as are there, but at most to `stop` and at most a piece.
-
-        :raises EdgecacheError: the fill ended before there were any.
-        """
-        while self._filled <= start:
-            if self._error is not None:
-                raise self._error
-            await self._next()
-        return memoryview(self._data)[start : min(self._filled, stop, start + PIECE)]
-
-
 class Fill:
     """One origin answer on its way into a run of slices of one version."""
 
@@ -128,6 +57,7 @@ class Fill:
         """`on_replaced`: the origin no longer has this version. Readers hear of it after that."""
         self.meta = meta
         self._on_replaced = on_replaced
+        self.on_waste: Callable[[int], None] = no_count
         self.version = meta.version
         self.numbers = numbers
         self.status = FillStatus.FILLING
@@ -142,6 +72,9 @@ class Fill:
         self._changed = asyncio.Event()
         self._buffers: dict[int, SliceBuffer] = {}
         self._unsaved: set[int] = set()
+        self._broken: SliceBuffer | None = None  # the slice that did not become whole
+        self._wasted = 0  # bytes that came, that no reader had and that were not stored
+        self._over = False
         self._widen(numbers)
 
     def __repr__(self) -> str:
@@ -154,6 +87,10 @@ class Fill:
 
     def covers(self, number: int) -> bool:
         return number in self._buffers
+
+    def filled(self, number: int) -> int:
+        buffer = self._buffers.get(number)
+        return buffer.filled if buffer is not None else 0
 
     def is_near(self, number: int) -> bool:
         """Whether the slice comes next, or no other fill could have it sooner."""
@@ -171,6 +108,7 @@ class Fill:
         finally:
             del self._demands[token]
             self._changed.set()
+            self._settle()
 
     def advance(self, number: int) -> None:
         """A reader has come to slice `number`, wherever it has its bytes from."""
@@ -180,7 +118,7 @@ class Fill:
         self._changed.set()
         for passed in [one for one in self._unsaved if one < number]:
             self._unsaved.discard(passed)
-            self._buffers.pop(passed, None)
+            self._let_go(passed)
 
     def take(self, number: int) -> SliceBuffer:
         """The buffer of a slice that the fill covers. Moves the front."""
@@ -209,7 +147,7 @@ class Fill:
             for number in numbers:
                 if number != numbers.start and not await self._wanted(number):
                     self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
-                    return
+                    break
                 self._at = number
                 await self._wait_for(disk)
                 buffer = self._buffers[number]
@@ -218,7 +156,9 @@ class Fill:
                     stored, _ = await asyncio.wait([storing], timeout=DISK_PATIENCE)
                     self.keeps = bool(stored)
                 storing = tasks.spawn(self._store(number, buffer, sink, disk), name="store-slice")
-            self.status = FillStatus.DONE
+            else:
+                self.status = FillStatus.DONE
+            self._wasted += len(rest)
         except VersionChanged as error:
             self._on_replaced()
             self._end(FillStatus.VERSION_CHANGED, error)
@@ -269,10 +209,17 @@ class Fill:
                     stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
         finally:
             buffer.settle(stored=stored)
-        if stored or number < self._front:
+        if stored:
             self._buffers.pop(number, None)
+        elif number < self._front:
+            self._let_go(number)
         else:
             self._unsaved.add(number)
+
+    def _let_go(self, number: int) -> None:
+        """Of a slice that the store does not have."""
+        if (buffer := self._buffers.pop(number, None)) is not None:
+            self._wasted += buffer.unused
 
     def _widen(self, numbers: range) -> None:
         """An origin that ignores Range sends everything: all slices of it are kept."""
@@ -285,6 +232,19 @@ class Fill:
         """Its task has ended. Only one that was cancelled or hit a bug still has readers."""
         if self.status is FillStatus.FILLING:
             self._end(FillStatus.FAILED, UpstreamError("the fill was stopped"))
+        self._over = True
+        self._settle()
+
+    def _settle(self) -> None:
+        """Tells what was bought in vain, once nobody can come for it any more."""
+        if not self._over or self._demands:
+            return
+        for number in tuple(self._buffers):
+            self._let_go(number)
+        if self._broken is not None:
+            self._wasted += self._broken.unused
+        self.on_waste(self._wasted)
+        self._broken, self._wasted = None, 0
 
     def _end(self, status: FillStatus, error: EdgecacheError) -> None:
         self.status = status
@@ -292,6 +252,12 @@ class Fill:
             buffer.fail(error)
             if not buffer.complete:  # complete ones are on their way to the store
                 del self._buffers[number]
+                if buffer.filled:
+                    self._broken = buffer
+
+
+def no_count(count: int) -> None:
+    """Nobody wants to know."""
 
 
 async def _receive(source: Source, buffer: SliceBuffer, rest: memoryview) -> memoryview:
@@ -309,9 +275,17 @@ async def _receive(source: Source, buffer: SliceBuffer, rest: memoryview) -> mem
 class FillTable:
     """The running fills, by version. One origin read of a slice at a time."""
 
-    def __init__(self, tasks: Tasks, *, on_end: Callable[[FillStatus], None]) -> None:
+    def __init__(
+        self,
+        tasks: Tasks,
+        *,
+        on_end: Callable[[FillStatus], None],
+        on_waste: Callable[[int], None] = no_count,
+    ) -> None:
+        """`on_waste`: of bytes that no reader had and that were not stored."""
         self._tasks = tasks
         self._on_end = on_end
+        self._on_waste = on_waste
         self._fills: dict[str, list[Fill]] = {}
         self._disk = asyncio.Semaphore(MOST_STORING)
 
@@ -323,6 +297,10 @@ class FillTable:
             if fill.covers(number):
                 return fill
         return None
+
+    def filled(self, version: str, number: int) -> int:
+        """How many bytes of a slice have come in, of the fill that is furthest with it."""
+        return max((fill.filled(number) for fill in self._fills.get(version, ())), default=0)
 
     def of(self, version: str) -> list[Fill]:
         """Those of a version."""
@@ -338,6 +316,7 @@ class FillTable:
             self.disown(version)
 
     def start(self, fill: Fill, ask: Ask, sink: Sink) -> Fill:
+        fill.on_waste = self._on_waste
         self._fills.setdefault(fill.version, []).append(fill)
         name = f"fill {fill.meta.key.key[:80]}"
         task = self._tasks.spawn(fill.run(ask, sink, self._tasks, self._disk), name=name)

@@ -10,7 +10,7 @@ from edgecache import __version__
 from edgecache.board import Board
 from edgecache.config import Costs
 from edgecache.core.breaker import BreakerState
-from edgecache.core.model import Broken, FillStatus, Reason, Removal
+from edgecache.core.model import Broken, FillStatus, Reason, Removal, Waste
 from edgecache.core.retry import Failure
 from edgecache.families import PREFIX, Families, Others, Sums
 from edgecache.reloads import Reloads
@@ -59,6 +59,9 @@ class Metrics:
     def _describe_origin(self, families: Families) -> None:
         self._origin_bytes = families.counters(
             "origin_body_bytes", "Body bytes bought from the origin", ("route", "reason")
+        )
+        self._wasted_bytes = families.counters(
+            "origin_wasted_bytes", "Body bytes bought, given to nobody and not stored", ("cause",)
         )
         self.origin_requests = families.counters(
             "origin_requests", "Requests to the origin, failed ones included", ("op", "code_class")
@@ -130,6 +133,8 @@ class Metrics:
             self.tally.start(route)
             for why in Reason:
                 self._origin_bytes.labels(route, why)
+        for cause in Waste:
+            self._wasted_bytes.labels(cause)
         for end in FillStatus:
             if end is not FillStatus.FILLING:
                 self.fills.labels(end)
@@ -153,6 +158,10 @@ class Metrics:
     def bought(self, route: str, reason: Reason, count: int) -> None:
         """`count` body bytes from the origin."""
         self._origin_bytes.labels(route, reason).inc(count)
+
+    def wasted(self, cause: Waste, count: int) -> None:
+        """`count` of the bytes that were bought are nobody's and nowhere."""
+        self._wasted_bytes.labels(cause).inc(count)
 
     def show_origins(self, origins: Mapping[str, tuple[BreakerState, int]]) -> None:
         """Those of the present config, by name: the breaker's state and who waits."""

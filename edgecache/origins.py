@@ -1,14 +1,14 @@
 """The configured origins by name, with every byte counted once, where it is made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from edgecache.attempts import Attempts
+from edgecache.attempts import Attempts, OnWaste
 from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
 from edgecache.core.breaker import BreakerState
 from edgecache.core.errors import UpstreamError
 from edgecache.core.index import Route
-from edgecache.core.model import ObjectKey, Reason
+from edgecache.core.model import FOR_SLICES, ByteSpan, ObjectKey, ObjectMeta, Reason, Waste
 from edgecache.core.ranges import IntRange, RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
@@ -18,7 +18,10 @@ from edgecache.upstream import Body, Upstream
 
 
 class CountedBody:
-    """A body that tells what it costs."""
+    """A body that tells what it costs: its own request's bytes, those that nobody reads included.
+
+    Of bytes that were bought for slices, those that are here already when they come are duplicates.
+    """
 
     def __init__(
         self,
@@ -29,37 +32,66 @@ class CountedBody:
         route: Route,
         reason: Reason,
         *,
-        rest_from: int | None = None,
+        asked_for: Reason,
+        rest_from: int = 0,
     ) -> None:
-        """`rest_from`: where the rest begins that it was asked for; unset: it is no rest."""
+        """`reason` is that of this request, `asked_for` that of the first one for these bytes;
+        `rest_from`: where the rest begins that is wanted of it."""
         self._key = key
+        self._found = found
         self._body = body
         self._origins = origins
-        self._metrics = metrics = origins.metrics
         self._route = route
         self._reason = reason
-        self._again = 0  # bytes that will come once more, first
-        if rest_from is not None and isinstance(found, Found):
-            self._again = max(rest_from - found.span.start, 0)
+        self._is_for_slices = asked_for in FOR_SLICES
+        self._rest_from = rest_from
+        self._position = found.span.start if isinstance(found, Found) else 0  # in the object
         self._open = True
-        metrics.origin_in_flight.inc()
+        origins.metrics.origin_in_flight.inc()
         origins.reading += 1
 
     async def read(self) -> bytes:
         data = await self._body.read()
-        again = min(self._again, len(data))
-        self._again -= again
-        self._metrics.bought(self._route.label, Reason.DUPLICATE, again)
-        self._metrics.bought(self._route.label, self._reason, len(data) - again)
-        self._origins.accounts.bought(self._key, len(data))
+        self._count(len(data))
         return data
 
+    def _count(self, count: int) -> None:
+        metrics, label = self._origins.metrics, self._route.label
+        duplicates = self._duplicates(count)
+        metrics.bought(label, self._reason, count - duplicates)
+        metrics.bought(label, Reason.DUPLICATE, duplicates)
+        self._origins.accounts.bought(self._key, count)
+
+    def _duplicates(self, count: int) -> int:
+        """Of the next so many bytes."""
+        if not isinstance(self._found, Found):
+            return 0
+        start = self._position
+        self._position = stop = start + count
+        fresh = min(max(start, self._rest_from), stop)
+        again = fresh - start
+        if self._is_for_slices:
+            end = self._found.span.stop
+            again += self._origins.here(self._found.meta, ByteSpan(min(fresh, end), min(stop, end)))
+        return again
+
     def close(self) -> None:
+        self._body.close()
         if self._open:
             self._open = False
-            self._metrics.origin_in_flight.dec()
+            if self.unread:
+                self._count(self.unread)
+                self._origins.metrics.wasted(Waste.UNREAD, self.unread)
+            self._origins.metrics.origin_in_flight.dec()
             self._origins.reading -= 1
-        self._body.close()
+
+    @property
+    def unread(self) -> int:
+        return self._body.unread
+
+
+def nothing_here(meta: ObjectMeta, span: ByteSpan) -> int:
+    return 0
 
 
 class Origins:
@@ -80,6 +112,8 @@ class Origins:
         }
         self.accounts = Accounts() if accounts is None else accounts
         self.metrics = metrics
+        # How many bytes of a span of that version are in the store, or in a running fill.
+        self.here: Callable[[ObjectMeta, ByteSpan], int] = nothing_here
         self.reading = 0  # answers that are being read
         self.names = tuple(upstreams)
 
@@ -93,13 +127,18 @@ class Origins:
         if_match: str = "",
         if_none_match: str = "",
     ) -> tuple[Found | NotModified, Body]:
-        """As `Attempts.get`, its bytes counted under `route` and `reason`; a body that has a version
-        goes on where it breaks."""
+        """As `Attempts.get`, its bytes counted under `route` and `reason`; a body whose version is
+        known goes on where it breaks."""
         answer = await self._attempts[key.origin].get(
-            key, range_, reason=reason, if_match=if_match, if_none_match=if_none_match
+            key,
+            range_,
+            reason=reason,
+            if_match=if_match,
+            if_none_match=if_none_match,
+            on_waste=self._waste_of(route),
         )
         found = answer.found
-        counted = CountedBody(key, found, answer.body, self, route, answer.reason)
+        counted = CountedBody(key, found, answer.body, self, route, answer.reason, asked_for=reason)
         if isinstance(found, Found) and found.meta.etag:
             return found, self._resumed(found, counted, route, reason)
         return found, counted
@@ -113,17 +152,37 @@ class Origins:
             self.reading += 1  # also while it waits: nobody closes the connections under it
             try:
                 rest = await self._attempts[key.origin].resume(
-                    key, range_, reason=reason, error=error, attempt=attempt, if_match=if_match
+                    key,
+                    range_,
+                    reason=reason,
+                    error=error,
+                    attempt=attempt,
+                    if_match=if_match,
+                    on_waste=self._waste_of(route),
                 )
             finally:
                 self.reading -= 1
             return rest.found, CountedBody(
-                key, rest.found, rest.body, self, route, rest.reason, rest_from=range_.first
+                key,
+                rest.found,
+                rest.body,
+                self,
+                route,
+                rest.reason,
+                asked_for=reason,
+                rest_from=range_.first,
             )
 
         return ResumedBody(
             found, body, ask_rest, lambda why: self.metrics.origin_resumes.labels(why).inc()
         )
+
+    def _waste_of(self, route: Route) -> OnWaste:
+        def waste(reason: Reason, cause: Waste, count: int) -> None:
+            self.metrics.bought(route.label, reason, count)
+            self.metrics.wasted(cause, count)
+
+        return waste
 
     def queue(self, origin: str) -> TurnQueue:
         return self._attempts[origin].queue

@@ -8,19 +8,21 @@ from edgecache.core.cache_control import parse_cache_control
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import RangeNotSatisfiable, UpstreamError
 from edgecache.core.index import stored_response
-from edgecache.core.model import ByteSpan, Forward, ObjectMeta, Reason, Result, Source
+from edgecache.core.model import ByteSpan, Forward, ObjectMeta, Reason, Result, Source, Waste
 from edgecache.core.plan import PROBE, Plan, plan_answer
 from edgecache.core.ranges import RangeSpec, parse_range, select
 from edgecache.core.reply import Found, join_fields
-from edgecache.fill import PIECE
 from edgecache.lookup import Lookup
+from edgecache.metrics import Metrics
 from edgecache.request import Answer, ObjectRequest, Piece
+from edgecache.slice_buffer import PIECE
 from edgecache.upstream import Body
 
 
 class Passthrough:
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, metrics: Metrics) -> None:
         self._lookup = lookup
+        self._metrics = metrics
 
     async def answer(self, request: ObjectRequest) -> Answer:
         range_ = sole_range(request)
@@ -65,7 +67,7 @@ class Passthrough:
         if request.method != "GET" or not answer.length:
             body.close()
             return answer
-        pieces = cut(body, found.span, plan.spans[0])
+        pieces = cut(body, found.span, plan.spans[0], self._metrics)
         return replace(answer, first=await anext(pieces), body=pieces)
 
 
@@ -86,9 +88,11 @@ def sole_range(request: ObjectRequest) -> RangeSpec | None:
     return None if "If-Range" in request.headers else specs[0]
 
 
-async def cut(body: Body, has: ByteSpan, span: ByteSpan) -> AsyncGenerator[Piece, None]:
+async def cut(
+    body: Body, has: ByteSpan, span: ByteSpan, metrics: Metrics
+) -> AsyncGenerator[Piece, None]:
     """`span` out of a body that has `has`: all of it, unless the origin ignored Range."""
-    position = has.start
+    position, given = has.start, 0
     try:
         while position < span.stop:
             data = memoryview(await body.read())
@@ -98,6 +102,9 @@ async def cut(body: Body, has: ByteSpan, span: ByteSpan) -> AsyncGenerator[Piece
             position += len(data)
             data = data[start : len(data) - max(position - span.stop, 0)]
             for at in range(0, len(data), PIECE):
-                yield Source.PASSTHROUGH, data[at : at + PIECE]
+                piece = data[at : at + PIECE]
+                given += len(piece)
+                yield Source.PASSTHROUGH, piece
     finally:
+        metrics.wasted(Waste.PASSTHROUGH, position - has.start - given)
         body.close()

@@ -66,6 +66,10 @@ class ResumedBody:
     def close(self) -> None:
         self._body.close()
 
+    @property
+    def unread(self) -> int:
+        return self._body.unread
+
     def _new(self, data: bytes) -> bytes:
         """What of `data` was not read yet and is wanted: an origin may send all for a rest."""
         start = self._at - self._coming

@@ -14,13 +14,14 @@ from edgecache.core.errors import (
     VersionChanged,
 )
 from edgecache.core.index import Route, StoredResponse
-from edgecache.core.model import ByteSpan, Reason, SliceKey, Source
+from edgecache.core.model import ByteSpan, ObjectMeta, Reason, SliceKey, Source, Waste
 from edgecache.core.plan import RunSizes
 from edgecache.core.ranges import IntRange, slice_span, slices_of
 from edgecache.core.reply import Found, NotModified
-from edgecache.fill import PIECE, Fill, FillTable, SliceBuffer
+from edgecache.fill import Fill, FillTable
 from edgecache.origins import Origins
 from edgecache.request import Piece
+from edgecache.slice_buffer import PIECE, SliceBuffer
 from edgecache.store import Bytes, OpenSlice, SliceStore
 from edgecache.tasks import Tasks
 from edgecache.upstream import Body
@@ -85,6 +86,18 @@ class Streams:
         self._catalog = catalog
         self.sizes = sizes
         self._tasks = tasks
+        origins.here = self._here
+
+    def _here(self, meta: ObjectMeta, span: ByteSpan) -> int:
+        """How many bytes of the span the store has, or a fill that runs."""
+        count, version = 0, self._catalog.version_of(meta)
+        for number in slices_of(span, self.sizes.slice_size) if version else ():
+            whole = slice_span(number, self.sizes.slice_size, meta.length)
+            start, stop = max(span.start, whole.start), min(span.stop, whole.stop)
+            if not self._store.has(SliceKey(version, number)):
+                stop = min(stop, whole.start + self._fills.filled(version, number))
+            count += max(stop - start, 0)
+        return count
 
     def missing(self, stored: StoredResponse, spans: tuple[ByteSpan, ...]) -> tuple[int, int]:
         """(slices not on disk, slices in all) of what `spans` need."""
@@ -286,8 +299,8 @@ class Streams:
     async def _discard(self, found: Found | NotModified, body: Body) -> None:
         with closing(body), suppress(UpstreamError):
             if isinstance(found, NotModified) or len(found.span) <= DISCARD_LIMIT:
-                while await body.read():
-                    pass
+                while data := await body.read():
+                    self._origins.metrics.wasted(Waste.DISCARDED, len(data))
 
 
 async def _read(opened: OpenSlice, start: int, stop: int) -> Bytes | None:

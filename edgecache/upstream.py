@@ -4,9 +4,12 @@ carry the keys.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -58,6 +61,10 @@ class Body(Protocol):
     def close(self) -> None:
         """Keep the connection if the body was read to its end, drop it otherwise."""
 
+    @property
+    def unread(self) -> int:
+        """How many of its bytes had come and were not read: of one that is closed, for good."""
+
 
 class Upstream(Protocol):
     async def get(
@@ -81,6 +88,8 @@ class HttpBody:
 
     def __init__(self, response: aiohttp.ClientResponse, length: int, fetch: Fetch) -> None:
         self._response = response
+        self._arrived: int | None = None  # once it is dropped
+        self._read = 0
         self._left = length
         self._stall = stall = fetch.stall_timeout
         self._time = fetch.total_timeout  # what is left of it
@@ -98,9 +107,10 @@ class HttpBody:
         if not data:
             raise UpstreamError("the origin's body ended early")
         if len(data) > self._left:  # more than it announced: neither is to be trusted
-            self._response.close()
+            self._drop()
             data = data[: self._left]
         self._left -= len(data)
+        self._read += len(data)
         self._pace -= len(data)
         took = clock() - asked
         self._time -= took
@@ -113,7 +123,33 @@ class HttpBody:
         if self._left == 0 and self._response.content.at_eof():
             self._response.release()
         else:
-            self._response.close()
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._arrived is None:
+            self._arrived = drop(self._response)
+
+    @property
+    def unread(self) -> int:
+        arrived = self._response.content.total_bytes if self._arrived is None else self._arrived
+        return arrived - self._read
+
+
+def drop(response: aiohttp.ClientResponse) -> int:
+    """Closes an answer's connection; how many bytes of the body had come, whoever read them.
+
+    What the kernel has of it came too. (Of TLS these are its records: a little more than the body.)
+    """
+    arrived = response.content.total_bytes
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        waiting = bytes(4)
+        with suppress(OSError, ValueError):  # closed by now
+            sock = connection.transport.get_extra_info("socket")
+            waiting = ioctl(sock.fileno(), FIONREAD, waiting)
+        arrived += int.from_bytes(waiting, sys.byteorder)
+    response.close()
+    return arrived
 
 
 @contextmanager
@@ -190,8 +226,10 @@ class S3Upstream:
                 response = await self._send(URL(url, encoded=True), headers)
         try:
             return await self._read_head(response, asked)
-        except BaseException:
-            response.close()
+        except BaseException as error:
+            bought = drop(response)
+            if isinstance(error, EdgecacheError):
+                error.bought = bought
             raise
 
     async def _send(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:

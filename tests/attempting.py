@@ -37,6 +37,7 @@ class Pieces:
 
     left: list[bytes | EdgecacheError] = field(default_factory=lambda: [b"abc", b"def"])
     closed: int = 0
+    unread: int = 0
 
     async def read(self) -> bytes:
         piece = self.left.pop(0) if self.left else b""

@@ -3,7 +3,8 @@
 import asyncio
 
 from edgecache.core.model import FillStatus, ObjectKey, ObjectMeta, SliceKey
-from edgecache.fill import Ask, Fill, FillTable, SliceBuffer, Source
+from edgecache.fill import Ask, Fill, FillTable, Source
+from edgecache.slice_buffer import SliceBuffer
 from edgecache.tasks import Tasks
 from tests.pattern import Pattern
 from tests.waiting import until
@@ -64,13 +65,17 @@ class Bench:
     def __init__(self) -> None:
         self.tasks = Tasks()
         self.ends: list[FillStatus] = []
-        self.table = FillTable(self.tasks, on_end=self.ends.append)
+        self.wasted = 0
+        self.table = FillTable(self.tasks, on_end=self.ends.append, on_waste=self.waste)
         self.stored: dict[int, bytes] = {}
         self.takes = True
         self.storing = 0
         self.most_storing = 0
         self.disk = asyncio.Event()
         self.disk.set()
+
+    def waste(self, count: int) -> None:
+        self.wasted += count
 
     async def sink(self, key: SliceKey, meta: ObjectMeta, data: bytearray) -> bool:
         assert key.version == meta.version

@@ -45,6 +45,8 @@ async def turn() -> None:
 
 
 class OpenBody:
+    unread = 0
+
     def __init__(self, upstream: "TurningUpstream", data: bytes) -> None:
         self._upstream = upstream
         self._data = data
@@ -174,7 +176,7 @@ class Stack:
         sizes = RunSizes(slice_size=SIZE, first_run=2 * SIZE, image_run=SIZE, max_run=3 * SIZE)
         streams = Streams(self.store, self.fills, origins, catalog, sizes, self.tasks)
         self.lookup = Lookup(catalog, origins, streams, self.tasks, negative_ttl=10)
-        through = Passthrough(self.lookup)
+        through = Passthrough(self.lookup, self.metrics)
         self.engine = Engine(
             catalog, self.lookup, streams, through, self.metrics, token=lambda: "boundary"
         )

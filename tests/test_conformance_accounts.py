@@ -138,7 +138,12 @@ async def test_bytes_saved_is_what_clients_got_and_the_origin_did_not_give(site:
     assert 4 * DATA.length <= from_cache < given  # some of the first answer may be stored by then
     assert await site.metric("client_body_bytes_total", source="fill") == given - from_cache
     stats = json.loads((await site.admin("GET", "/api/stats")).body)
-    assert stats["bytes"] == {"client": given, "origin": bought, "saved": given - bought}
+    assert stats["bytes"] == {
+        "client": given,
+        "origin": bought,
+        "saved": given - bought,
+        "wasted": 0,
+    }
     assert stats["requests"] == {
         "hit": 4,
         "miss": 1,

@@ -238,12 +238,16 @@ def test_prometheus_takes_its_config_and_rules(tmp_path: Path) -> None:
 
 
 # One sample a minute: /video gives 1000 B/s and buys 250; /image comes from the cache, so that it
-# has no origin series at all.
+# has no origin series at all; /warm buys more than it gives.
 SERIES = {
     'edgecache_client_body_bytes_total{route="/video",source="cache"}': "0+30000x1500",
     'edgecache_client_body_bytes_total{route="/video",source="fill"}': "0+30000x1500",
     'edgecache_origin_body_bytes_total{route="/video",reason="demand"}': "0+15000x1500",
     'edgecache_client_body_bytes_total{route="/image",source="cache"}': "0+6000x1500",
+    'edgecache_client_body_bytes_total{route="/warm",source="cache"}': "0+3000x1500",
+    'edgecache_origin_body_bytes_total{route="/warm",reason="warm"}': "0+9000x1500",
+    'edgecache_origin_wasted_bytes_total{cause="unread"}': "0+5000x1500",
+    'edgecache_origin_wasted_bytes_total{cause="error"}': "0+1000x1500",
     'edgecache_http_requests_total{result="hit"}': "0+3x1500",
     'edgecache_http_requests_total{result="miss"}': "0+1x1500",
     'edgecache_cost_avoided_dollars_total{path="app_platform"}': "0+0.03x1500",
@@ -251,12 +255,26 @@ SERIES = {
 }
 DAY = 86400
 RECORDED: dict[str, dict[str, float]] = {
-    "route:edgecache_saved_bytes:rate5m": {'{route="/video"}': 750, '{route="/image"}': 100},
-    "route:edgecache_byte_hit_ratio:rate5m": {'{route="/video"}': 0.75, '{route="/image"}': 1},
+    "route:edgecache_saved_bytes:rate5m": {
+        '{route="/video"}': 750,
+        '{route="/image"}': 100,
+        '{route="/warm"}': -100,
+    },
+    "route:edgecache_byte_hit_ratio:rate5m": {
+        '{route="/video"}': 0.75,
+        '{route="/image"}': 1,
+        '{route="/warm"}': -2,
+    },
+    "reason:edgecache_origin_body_bytes:rate5m": {
+        '{reason="demand"}': 250,
+        '{reason="warm"}': 150,
+    },
+    "edgecache_origin_waste_ratio:rate5m": {"{}": 0.25},
     "edgecache_request_hit_ratio:rate5m": {"{}": 0.75},
     "route:edgecache_saved_bytes:increase1d": {
         '{route="/video"}': 750 * DAY,
         '{route="/image"}': 100 * DAY,
+        '{route="/warm"}': -100 * DAY,
     },
     "edgecache_saved_dollars:increase1d": {"{}": 0.02 * 1440},
 }

@@ -267,3 +267,46 @@ async def test_a_paused_fill_keeps_what_comes_next(bench: Bench) -> None:
         fill.advance(1)
         await bench.ended(FillStatus.ABANDONED)
     assert sorted(bench.stored) == [0, 1]
+
+
+# What was bought in vain
+
+
+async def test_a_slice_that_breaks_off_is_waste_but_for_what_readers_had(bench: Bench) -> None:
+    body = Body(given=SIZE + 40, piece=SIZE)
+    fill = bench.start(body, range(3))
+    with fill.reader(3):
+        await read(fill.take(0))
+        assert bytes(await fill.take(1).wait(10, 25)) == bytes_of(1)[10:25]
+        body.fail(UpstreamError("cut"))
+        await bench.ended(FillStatus.FAILED)
+        assert bench.wasted == 0  # the reader may still come for it
+    assert bench.wasted == 40 - 15
+    assert list(bench.stored) == [0]
+
+
+async def test_what_a_fill_had_read_ahead_when_it_was_left_is_waste(bench: Bench) -> None:
+    fill = bench.start(Body(piece=SIZE + 30), range(3))
+    with fill.reader(1):
+        await read(fill.take(0))
+    await bench.ended(FillStatus.ABANDONED)
+    assert bench.wasted == 30
+
+
+async def test_what_the_store_refuses_is_waste_where_nobody_read_it(bench: Bench) -> None:
+    bench.takes = False
+    fill = bench.start(Body(), range(3))
+    with fill.reader(3):
+        await read(fill.take(0))
+        await fill.take(1).wait(0, 10)
+        fill.take(2)
+        await bench.ended(FillStatus.DONE)
+    assert bench.wasted == 90 + SIZE
+
+
+async def test_what_is_stored_is_no_waste_though_nobody_read_it(bench: Bench) -> None:
+    fill = bench.start(Body(), range(3))
+    with fill.reader(3):
+        fill.advance(2)
+        await bench.ended(FillStatus.DONE)
+    assert (bench.wasted, len(bench.stored)) == (0, 3)

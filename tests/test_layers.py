@@ -86,13 +86,13 @@ ALLOWED = {
     # The story of a request
     "engine": "body catalog lookup metrics passthrough request stream",
     "warm": "catalog lookup origins request store stream",
-    "local": "body fill hits request shelf store store.reader",
+    "local": "body hits request shelf slice_buffer store store.reader",
     "shelf": "generations store.reader",
     "hits": "request scratch store",
     "body": "request",
-    "passthrough": "fill lookup request upstream",
+    "passthrough": "lookup metrics request slice_buffer upstream",
     "lookup": "catalog origins request stream tasks upstream",
-    "stream": "catalog fill origins request store tasks upstream",
+    "stream": "catalog fill origins request slice_buffer store tasks upstream",
     "scratch": "",
     "request": "store",
     "origins": "attempts config_fetch metrics resumed turn_queue upstream",
@@ -123,7 +123,8 @@ ALLOWED = {
     "upstream": "config config_fetch config_quirks signing",
     "signing": "config",
     "listing": "config config_fetch",
-    "fill": "tasks",
+    "fill": "slice_buffer tasks",
+    "slice_buffer": "",
     "store.disk": "descriptors store store.disk_rows store.files store.folder store.index "
     "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
     "store.writer tasks",

@@ -56,6 +56,12 @@ async def trap() -> AsyncIterator[Trap]:
 # Whole objects in answer to a Range (U05)
 
 
+async def read(site: Site) -> float:
+    """Bytes from the origin, without those that had come when their answer was dropped."""
+    unread = await site.metric("origin_wasted_bytes_total", cause="unread")
+    return await site.metric("origin_body_bytes_total") - unread
+
+
 async def test_a_gibibyte_in_answer_to_a_range_is_not_read_to_its_end(site: Site) -> None:
     site.origin.quirks.ignore_range = True
     data = Pattern(2**30)
@@ -64,7 +70,7 @@ async def test_a_gibibyte_in_answer_to_a_range_is_not_read_to_its_end(site: Site
         5 * SLICE + 3, 6 * SLICE + 1
     )
     await at_rest(site)
-    assert await site.metric("origin_body_bytes_total") <= 7 * SLICE + READ_AT_ONCE
+    assert await read(site) <= 7 * SLICE + READ_AT_ONCE
     assert site.origin.body_bytes < 2**26
     site.origin.reset()
     assert await fetch(site, TARGET, span(0, 7)) == data.read(0, 7 * SLICE)
@@ -79,7 +85,7 @@ async def test_a_head_of_such_an_object_costs_little(
     site.origin.put(KEY, Pattern(2**30))
     assert (await site.head(TARGET)).headers["Content-Length"] == str(2**30)
     await at_rest(site)
-    assert await site.metric("origin_body_bytes_total") <= SLICE + READ_AT_ONCE
+    assert await read(site) <= SLICE + READ_AT_ONCE
 
 
 # Errors that are remembered, and those that are not (U18 to U22)

@@ -20,7 +20,7 @@ from edgecache.core.errors import (
     VersionChanged,
 )
 from edgecache.core.index import Route
-from edgecache.core.model import Reason
+from edgecache.core.model import ByteSpan, ObjectMeta, Reason
 from edgecache.core.ranges import IntRange
 from edgecache.core.reply import Found, NotModified
 from edgecache.metrics import Metrics
@@ -28,9 +28,6 @@ from edgecache.origins import Origins
 from edgecache.upstream import Body
 from tests import serving
 from tests.attempting import FOUND, KEY, Scripted, answered
-from tests.reading import TARGET as OBJECT
-from tests.reading import at_rest, fetch, put
-from tests.serving import SLICE, Serve
 from tests.waiting import until
 
 serve = serving.serve
@@ -186,29 +183,49 @@ async def test_close_closes_every_origin(bench: Bench) -> None:
     assert bench.upstream.closed
 
 
-# Through the whole of it
+async def test_an_error_s_body_is_bought_for_what_its_request_was_and_wasted(bench: Bench) -> None:
+    error = answered(502)
+    error.bought = 700
+    bench.upstream.answers = [error]
+    with pytest.raises(UpstreamError):
+        await bench.get(Reason.RETRY)
+    total = bench.metrics.total
+    assert total("origin_body_bytes_total", reason="retry", route="/") == 700
+    assert total("origin_body_bytes_total") == total("origin_wasted_bytes_total") == 700
+    assert total("origin_wasted_bytes_total", cause="error") == 700
 
 
-async def test_what_is_counted_is_what_the_origin_sent_to_the_byte(serve: Serve) -> None:
-    """Whole reads, ranges, probes, revalidations, and what may not be stored."""
-    async with serve(log={"access": "off"}) as site:
-        put(site, 5)
-        site.origin.put("outputs/private", b"x" * 70_000, headers={"Cache-Control": "no-store"})
-        site.origin.put("outputs/empty", b"")
-        for range_ in ("bytes=-1", f"bytes={2 * SLICE}-", "bytes=0-0", ""):
-            await fetch(site, OBJECT, range_)
-        await site.head(OBJECT)
-        await site.head("/outputs/empty")
-        await fetch(site, "/outputs/private", "bytes=5-60000")
-        site.clock.advance(1e6)
-        await fetch(site, OBJECT)
-        site.origin.quirks.ignore_conditionals = True
-        site.clock.advance(1e6)
-        await fetch(site, OBJECT, "bytes=5-9")
-        await at_rest(site)
-        by_reason = [
-            await site.metric("origin_body_bytes_total", reason=reason) for reason in Reason
-        ]
-        errors = sum(one.sent for one in site.origin.requests if one.status >= 400)
-        assert sum(by_reason) == site.origin.body_bytes - errors
-        assert await site.metric("origin_requests_total") == len(site.origin.requests)
+@pytest.mark.parametrize(
+    ("reason", "duplicates"),
+    [(Reason.DEMAND, 4), (Reason.READAHEAD, 4), (Reason.RESUME, 4), (Reason.REVALIDATE, 0)],
+)
+async def test_bytes_that_are_here_already_are_duplicates(
+    bench: Bench, reason: Reason, duplicates: int
+) -> None:
+    seen = []
+
+    def here(meta: ObjectMeta, span: ByteSpan) -> int:
+        seen.append(span)
+        return min(span.stop, 4) - min(span.start, 4)
+
+    bench.origins.here = here
+    bench.upstream.answers = [FOUND]
+    body = await bench.get(reason)
+    while await body.read():
+        pass
+    body.close()
+    total = bench.metrics.total
+    assert total("origin_body_bytes_total", reason="duplicate") == duplicates
+    assert total("origin_body_bytes_total", reason=reason) == 6 - duplicates
+    assert seen[:2] == ([ByteSpan(0, 3), ByteSpan(3, 6)] if duplicates else [])
+
+
+async def test_what_nobody_read_of_a_dropped_body_is_bought_and_wasted_once(bench: Bench) -> None:
+    bench.upstream.answers = [FOUND]
+    body = await bench.get()
+    await body.read()
+    bench.upstream.bodies[0].unread = 2
+    for _ in range(2):
+        body.close()
+    assert bench.metrics.total("origin_body_bytes_total", reason="demand") == 5
+    assert bench.metrics.total("origin_wasted_bytes_total", cause="unread") == 2

@@ -11,11 +11,25 @@ import pytest
 from edgecache.config import Origin
 from edgecache.core.errors import NotFound, UpstreamError
 from edgecache.core.model import ObjectKey
-from edgecache.upstream import S3Upstream
+from edgecache.upstream import READ_BUFFER, HttpBody, S3Upstream
 from tests.asking import DATA, KEY, QUICK, START, failure_of, get, read
 from tests.conftest import FakeClock
-from tests.faults import Action, Answer, Cut, Extra, Fields, Framed, Framing, Hold, Raw, Reset
+from tests.faults import (
+    Action,
+    Answer,
+    Cut,
+    Error,
+    Extra,
+    Fields,
+    Framed,
+    Framing,
+    Hold,
+    Raw,
+    Reset,
+)
+from tests.pattern import Pattern
 from tests.runpod import RunPodOrigin
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -123,3 +137,50 @@ async def test_the_clock_of_the_books_is_the_one_given(runpod: RunPodOrigin) -> 
     assert (found.meta.request_time, found.meta.response_time) == (clock(), clock())
     body.close()
     await upstream.close()
+
+
+# What had come of an answer that is dropped
+
+
+async def test_what_had_come_of_a_dropped_answer_is_known_read_or_not(
+    upstream: S3Upstream, runpod: RunPodOrigin
+) -> None:
+    """In aiohttp's buffer, which is full, and behind it in the kernel's."""
+    runpod.put(KEY.key, Pattern(10**7))
+    most = 2 * READ_BUFFER + 1  # then aiohttp reads no more
+    full, behind = runpod.hold(after=most), runpod.hold(after=most + 20_000)
+    _, body = await get(upstream)
+    assert isinstance(body, HttpBody)
+    await until(lambda: body.unread == most)
+    full.release()
+    await until(lambda: behind.waiting)
+    assert body.unread == most
+    for _ in range(2):
+        body.close()
+        assert body.unread == most + 20_000 == runpod.requests[0].sent
+    behind.release()
+
+
+async def test_what_was_read_is_not_unread(upstream: S3Upstream) -> None:
+    _, body = await get(upstream, START)
+    assert isinstance(body, HttpBody)
+    assert len(await read(body)) == 100_000
+    assert body.unread == 0
+
+
+async def test_the_whole_body_of_an_error_is_paid_for(
+    upstream: S3Upstream, runpod: RunPodOrigin
+) -> None:
+    for message, cut in (("no", ()), ("no" * 10_000, ()), ("no" * 10_000, (Cut(3000),))):
+        runpod.fault(Error(502, "Bad", message), *cut)
+        error = await failure_of(upstream)
+        await runpod.settled()
+        assert error.bought == runpod.requests[-1].sent > 0
+
+
+async def test_an_answer_without_a_body_costs_nothing(
+    upstream: S3Upstream, runpod: RunPodOrigin
+) -> None:
+    runpod.fault(Reset())
+    runpod.fault(Reset(), skip=1)  # aiohttp asks once more on a new connection
+    assert (await failure_of(upstream)).bought == 0

@@ -18,6 +18,7 @@ class EdgecacheError(Exception):
         self.forward_status = 0  # what the origin answered with, 0: it was not asked, or silent
         self.stale = False  # it was asked because what is stored is stale
         self.detail = ""  # more of what was done, for Cache-Status
+        self.bought = 0  # body bytes of the origin's answer
 
 
 class ConfigError(EdgecacheError):

@@ -153,6 +153,20 @@ class Broken(StrEnum):
     REFUSED = "refused"  # the request for the rest failed itself
 
 
+# What is bought for slices, that may be here by the time it comes.
+FOR_SLICES = frozenset(Reason) - {Reason.REVALIDATE, Reason.PASSTHROUGH}
+
+
+class Waste(StrEnum):
+    """Why bytes were bought that nobody was given and that are not stored."""
+
+    ERROR = "error"  # the body of an error
+    UNREAD = "unread"  # it had come when the answer was dropped
+    DISCARDED = "discarded"  # of an answer that nobody needed
+    UNSTORED = "unstored"  # of a slice that was not whole, or that the store did not take
+    PASSTHROUGH = "passthrough"  # what a client did not ask for, or did not stay for
+
+
 class FillStatus(StrEnum):
     """How a fill stands, and how it ended."""
 

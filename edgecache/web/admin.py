@@ -130,6 +130,9 @@ class Admin:
         looked_up = sum(results[r] for r in ("hit", "stale", "partial", "miss", "revalidated"))
         from_cache = results["hit"] + results["stale"]
         client, origin = total("client_body_bytes_total"), total("origin_body_bytes_total")
+        avoided, incurred = (
+            total(f"cost_{which}_dollars_total") for which in ("avoided", "incurred")
+        )
         return web.json_response(
             {
                 "version": __version__,
@@ -139,11 +142,13 @@ class Admin:
                 "bytes": {
                     "client": int(client),
                     "origin": int(origin),
-                    "saved": int(client - origin),
+                    "saved": int(client - origin),  # negative: it cost more than it gave
+                    "wasted": int(total("origin_wasted_bytes_total")),
                 },
                 "dollars": {
-                    "avoided": round(total("cost_avoided_dollars_total"), 6),
-                    "incurred": round(total("cost_incurred_dollars_total"), 6),
+                    "avoided": round(avoided, 6),
+                    "incurred": round(incurred, 6),
+                    "saved": round(avoided - incurred, 6),
                 },
                 "cache": {
                     "size": self._store.size,

@@ -13,6 +13,7 @@ from edgecache.board import Board
 from edgecache.catalog import Catalog
 from edgecache.config import Config
 from edgecache.core.accounts import Accounts, Giving
+from edgecache.core.model import Waste
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
@@ -113,7 +114,11 @@ class Server:
         self._tls = None if self._listener else tls_context(config.listen.tls)
         self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.tasks.close)
-        fills = FillTable(self.tasks, on_end=lambda end: metrics.fills.labels(end).inc())
+        fills = FillTable(
+            self.tasks,
+            on_end=lambda end: metrics.fills.labels(end).inc(),
+            on_waste=lambda count: metrics.wasted(Waste.UNSTORED, count),
+        )
         metrics.fills_active.set_function(lambda: len(fills))
         self.catalog = Catalog(
             self.store,

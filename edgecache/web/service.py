@@ -90,7 +90,7 @@ class Service:
             catalog,
             lookup,
             streams,
-            Passthrough(lookup),
+            Passthrough(lookup, lasting.metrics),
             lasting.metrics,
             token=lambda: secrets.token_hex(16),
         )

@@ -13,7 +13,7 @@ from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
 from edgecache.core.errors import NotFound, UpstreamError
 from edgecache.core.index import Route
-from edgecache.core.model import ObjectKey, Reason, Result, Source
+from edgecache.core.model import ObjectKey, Reason, Result, Source, Waste
 from edgecache.core.ranges import RangeSpec
 from edgecache.core.reply import Found, NotModified
 from edgecache.fill import FillTable
@@ -172,8 +172,8 @@ async def test_stats_of_nothing(client: Client) -> None:
         "version": __version__,
         "requests": dict.fromkeys(Result, 0),
         "hit_ratio": None,
-        "bytes": {"client": 0, "origin": 0, "saved": 0},
-        "dollars": {"avoided": 0, "incurred": 0},
+        "bytes": {"client": 0, "origin": 0, "saved": 0, "wasted": 0},
+        "dollars": {"avoided": 0, "incurred": 0, "saved": 0},
         "cache": {"size": 0, "limit": 2**30, "pressure": 0, "slices": 0},
     }
 
@@ -189,8 +189,29 @@ async def test_stats(parts: Parts, client: Client) -> None:
         stats = await response.json()
     assert stats["hit_ratio"] == 0.75  # errors were not looked up
     assert stats["requests"]["hit"] == 6
-    assert stats["bytes"] == {"client": 10**10, "origin": 4 * 10**9, "saved": 6 * 10**9}
-    assert stats["dollars"] == {"avoided": 2.5, "incurred": 0.3}
+    assert stats["bytes"] == {
+        "client": 10**10,
+        "origin": 4 * 10**9,
+        "saved": 6 * 10**9,
+        "wasted": 0,
+    }
+    assert stats["dollars"] == {"avoided": 2.5, "incurred": 0.3, "saved": 2.2}
+
+
+async def test_what_costs_more_than_it_gave_is_a_loss(parts: Parts, client: Client) -> None:
+    parts.metrics.gave("/", Source.FILL, 10**9)
+    parts.metrics.bought("/", Reason.WARM, 15 * 10**9)
+    parts.metrics.bought("/", Reason.DEMAND, 2 * 10**9)
+    parts.metrics.wasted(Waste.UNREAD, 10**9)
+    async with client.get("/api/stats") as response:
+        stats = await response.json()
+    assert stats["bytes"] == {
+        "client": 10**9,
+        "origin": 17 * 10**9,
+        "saved": -16 * 10**9,
+        "wasted": 10**9,
+    }
+    assert stats["dollars"] == {"avoided": 0.25, "incurred": 0.86, "saved": -0.61}
 
 
 @pytest.mark.parametrize(
