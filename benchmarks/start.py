@@ -23,7 +23,7 @@ from benchmarks.client import Reply
 from benchmarks.programs import environment, need
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
 from edgecache.store.folder import SliceFolder
-from edgecache.store.index import meta_name
+from edgecache.store.index_rows import meta_name
 from edgecache.store.meta_format import encode_meta
 
 SLICES = 100_000

@@ -1,6 +1,6 @@
 """ext4 in a file, mounted. Rule of this module: a copy of the file, taken while it is mounted, is
 what a power cut leaves: what the kernel has not written yet is not in it, and what it wrote is, up
-to one moment. A copy takes longer than a moment, so the file is on a file system that can be frozen:
+to one moment. A copy takes longer than that, so the file is on a file system that can be frozen:
 writes to it, those of the file system in it, wait meanwhile.
 """
 

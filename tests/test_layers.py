@@ -98,7 +98,7 @@ ALLOWED = {
     "upstream": "config",
     "listing": "config",
     "fill": "tasks",
-    "store.disk": "descriptors store store.disk_rows store.files store.folder store.index "
+    "store.disk": "descriptors memory store store.disk_rows store.files store.folder store.index "
     "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
     "store.writer tasks",
     "store.disk_rows": "store store.folder store.rows store.writer",
@@ -108,7 +108,7 @@ ALLOWED = {
     "store.verifying": "store.files store.row_lister store.slice_check",
     "store.slice_check": "store.slice_format",
     "store.row_lister": "store.index_files store.index_rows store.meta_format store.rows",
-    "store.row_reader": "store.files store.index store.index_files store.mark_format "
+    "store.row_reader": "store.files store.index_files store.index_rows store.mark_format "
     "store.meta_format store.rows",
     "store.opening": "store.files store.open_slice",
     "store.memory": "store",

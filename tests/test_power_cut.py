@@ -1,8 +1,8 @@
 """Power cuts at any moment under load, as the disk has them: not one wrong byte comes of them.
 
 The cache is on an ext4 of its own, and is written to all the time. Each round takes a copy of its
-image as it is at one moment, which is a power cut: rows whose files are cut short, or are not there,
-files without a row. A server that starts on the copy is asked for everything.
+image as it is at one moment, which is a power cut: rows whose files are cut short, or are not
+there, files without a row. A server that starts on the copy is asked for everything.
 """
 
 import asyncio

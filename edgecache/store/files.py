@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -100,23 +100,24 @@ class SliceFiles:
         return SliceKey(version, int(number))
 
     def slices(
-        self, rows: Iterable[tuple[str, int, int, float]], pinned: Container[str] = ()
-    ) -> tuple[list[Loaded], list[str]]:
-        """Of names with the lengths of their files, counts and priorities: the slices, and the
-        names of none. A million of them before anything is served: so no calls but into C."""
-        slices, others = [], []
-        versions: dict[str, str] = {}  # one string a version, not one a slice
+        self,
+        rows: Iterable[tuple[str, int, int, float]],
+        pinned: Container[str],
+        others: list[str],
+    ) -> Iterator[Loaded]:
+        """Of names with the lengths of their files, counts and priorities: the slices; `others`
+        gets the names of none. A million of them before anything is served: so no calls but into
+        C, and none of them is kept here."""
         start, stop = self._start, self._start + 32
-        is_own, shared, new = self._own.fullmatch, versions.setdefault, tuple.__new__
+        is_own, new = self._own.fullmatch, tuple.__new__
         for name, length, count, priority in rows:
             if is_own(name):
                 version = name[start:stop]
-                key = new(SliceKey, (shared(version, version), int(name[stop + 1 :])))
+                key = new(SliceKey, (version, int(name[stop + 1 :])))
                 size = -(-length // BLOCK) * BLOCK + ENTRY
-                slices.append(new(Loaded, (key, size, count, priority, version in pinned)))
+                yield new(Loaded, (key, size, count, priority, version in pinned))
             else:
                 others.append(name)
-        return slices, others
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""

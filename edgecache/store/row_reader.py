@@ -12,8 +12,8 @@ from typing import Any
 from edgecache.core.marks import judged
 from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.store.files import SliceFiles
-from edgecache.store.index import meta_name
 from edgecache.store.index_files import DATABASE, inode
+from edgecache.store.index_rows import meta_name
 from edgecache.store.mark_format import FIRST, LAST, decode_marks
 from edgecache.store.meta_format import decode_meta
 from edgecache.store.rows import MODE_FILE, MODE_TEXT

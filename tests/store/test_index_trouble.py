@@ -12,7 +12,7 @@ from edgecache.core.errors import StoreError
 from edgecache.store.index import SliceIndex
 from edgecache.store.index_files import DATABASE, remove
 from tests.store import test_index
-from tests.store.test_index import EMPTY, META, NAMES, locked, other_schema, reopened, zero
+from tests.store.test_index import EMPTY, META, NAMES, locked, other_schema, reopened, rows_of, zero
 
 folder, index = test_index.folder, test_index.index
 
@@ -34,7 +34,7 @@ def test_a_shortage_is_no_reason_to_set_an_index_aside(
         patch.setattr("diskcache.Cache.__init__", short)
         with pytest.raises(StoreError, match="unable to open"):
             index.open()
-    assert reopened(index).slices == [(NAMES[0], 100, 0, 0.0)]
+    assert rows_of(index) == [(NAMES[0], 100, 0, 0.0)]
     assert index.losses == 0
 
 
@@ -52,7 +52,7 @@ def test_a_log_cut_short_under_way_is_got_over(index: SliceIndex, folder: Path) 
         assert not index.usable
         assert reopened(index) == EMPTY
         index.add(NAMES[1], 100, gone=())
-    assert reopened(index).slices == [(NAMES[1], 100, 0, 0.0)]
+    assert rows_of(index) == [(NAMES[1], 100, 0, 0.0)]
 
 
 def test_an_index_in_whose_way_something_stands_is_set_aside(

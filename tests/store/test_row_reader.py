@@ -10,8 +10,9 @@ import pytest
 
 from edgecache.core.marks import Kind, Mark, Target
 from edgecache.store.files import SliceFiles
-from edgecache.store.index import SliceIndex, meta_name
+from edgecache.store.index import SliceIndex
 from edgecache.store.index_files import DATABASE
+from edgecache.store.index_rows import meta_name
 from edgecache.store.row_reader import PATIENCE, RowReader
 from tests.slices import SIZE, sliced
 from tests.store.support import CLIP, plant
