@@ -23,7 +23,7 @@ from edgecache.core.errors import StoreError
 from edgecache.core.marks import Mark
 from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.store import Step
-from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, Inodes
+from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, Inodes, SharedMemory
 from edgecache.store.index_rows import (
     DELETE_METAS,
     DELETE_ONE,
@@ -79,6 +79,7 @@ class SliceIndex:
         self._undeleted: set[str] = set()
         self._aside = 0
         self._files = IndexFiles(directory)
+        self._shared = SharedMemory(directory)
         self._last_mark = 0
         self._inodes: Inodes | None = None  # None: not known, until the next transaction
         self._lost = False  # `open` gives another, empty one
@@ -119,6 +120,7 @@ class SliceIndex:
             raise
         self._cache = cache
         self._inodes = self._files.found()
+        self._shared.is_cut()  # how long it is while it is whole
         return rows
 
     def check(self) -> None:
@@ -126,6 +128,8 @@ class SliceIndex:
         if self._inodes is not None and self._files.found() != self._inodes:
             self._lost = True
             raise StoreError("index: its files were removed or replaced")
+        with suppress(OSError):
+            self._shared.mend()
 
     def look(self) -> None:
         """As `check`, and whether others can read it: we have most of it in memory.
@@ -177,6 +181,8 @@ class SliceIndex:
 
     def _retire(self) -> None:
         if self._cache is not None:
+            with suppress(OSError):
+                self._shared.mend()
             self._cache.close()
             self._cache = self._inodes = None
 
@@ -330,6 +336,8 @@ class SliceIndex:
         if self._reading is not (cache := self._cache):
             self.close_reader()
             self._reading = cache
+        if self._shared.is_cut():
+            raise StoreError("index: a part of it was cut off")
         return cache
 
     def step(self, mark: Mark, after: str) -> Step:

@@ -128,3 +128,32 @@ def test_a_lost_index_takes_no_more(index: SliceIndex, folder: Path) -> None:
         with pytest.raises(StoreError, match="lost"):
             index.add(NAMES[1], 100, gone=())
     assert not index.usable
+
+
+@pytest.mark.parametrize("length", [0, 100, 20_000])
+def test_shared_memory_that_is_cut_under_it_is_made_anew(
+    index: SliceIndex, folder: Path, length: int
+) -> None:
+    """To touch what was cut off would end the process, and what is left of it is believed."""
+    shared = folder / "cache.db-shm"
+    whole = shared.stat().st_size
+    index.add(NAMES[0], 100, gone=())
+    index.save_meta(META)
+    assert index.load_meta(META.key) == META
+    os.truncate(shared, length)
+    with pytest.raises(StoreError, match="cut off"):
+        index.load_meta(META.key)
+    index.look()
+    assert shared.stat().st_size == whole
+    assert index.load_meta(META.key) == META
+    os.truncate(shared, length)
+    index.add(NAMES[1], 100, gone=())
+    assert [row[0] for row in rows_of(index)] == NAMES[:2]
+    assert index.losses == 0
+
+
+def test_an_index_whose_shared_memory_is_cut_can_be_closed(index: SliceIndex, folder: Path) -> None:
+    index.add(NAMES[0], 100, gone=())
+    os.truncate(folder / "cache.db-shm", 0)
+    index.close()
+    assert [row[0] for row in rows_of(index)] == NAMES[:1]
