@@ -103,6 +103,7 @@ def make_cache(directory: Path, slices: int, *, rows_only: bool = False) -> None
                 for row, original in zip(rows, originals, strict=True):
                     connection.execute(COPY, (*row, original))
             connection.execute("COMMIT")
+    folder.remember((), 0.0)  # as a server does twice a minute
     folder.close()
 
 
