@@ -109,6 +109,14 @@ def test_of_much_that_is_too_much_a_part_at_a_time() -> None:
     assert Ledger(make_policy("lru"), spare=0).count(50) == 0
 
 
+def test_the_age_is_the_policy_s() -> None:
+    ledger = Ledger(make_policy("lfuda"), spare=0)
+    ledger.load([Loaded(key, 10, 1, 7.0) for key in OLD], 5.0)
+    assert ledger.age == 5.0
+    ledger.shrink(0)
+    assert ledger.age == 7.0
+
+
 def test_a_version_is_superseded_after_a_restart_too() -> None:
     ledger = Ledger(make_policy("lru"), spare=0)
     old = [Loaded(key, 10, 1, GOES_FIRST) for key in OLD]
