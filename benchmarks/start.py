@@ -3,8 +3,11 @@
 The cache is made of edgecache's own files and rows: small objects of one slice each, so that there
 are as many stored responses as slices. Every start is a fresh process, and no origin runs.
 
+`--rows-only` makes the rows of all slices, but the file of the one that is asked for alone: a
+start reads no file, and to write a million takes minutes. What has no file is a miss later.
+
 Example: python -m benchmarks.start --rounds 9
-         python -m benchmarks.start --slices 1000000
+         python -m benchmarks.start --slices 1000000 --rows-only
 """
 
 import sqlite3
@@ -23,7 +26,7 @@ from benchmarks.client import Reply
 from benchmarks.programs import environment, need
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
 from edgecache.store.folder import SliceFolder
-from edgecache.store.index import meta_name
+from edgecache.store.index_rows import meta_name
 from edgecache.store.meta_format import encode_meta
 
 SLICES = 100_000
@@ -73,7 +76,7 @@ def meta(number: int) -> ObjectMeta:
     )
 
 
-def make_cache(directory: Path, slices: int) -> None:
+def make_cache(directory: Path, slices: int, *, rows_only: bool = False) -> None:
     """One object as the server makes it, and the others after its rows."""
     folder = SliceFolder(directory, limit=LIMIT, slice_size=SLICE_SIZE)
     folder.attach()
@@ -90,7 +93,8 @@ def make_cache(directory: Path, slices: int) -> None:
             for number in range(start, min(start + BATCH, slices)):
                 made = meta(number)
                 key = SliceKey(made.version, 0)
-                files.write(key, made, body(number))
+                if not rows_only or number == slices // 2:
+                    files.write(key, made, body(number))
                 name = files.name(key)
                 rows = (
                     (name, None, name, None),
@@ -99,6 +103,7 @@ def make_cache(directory: Path, slices: int) -> None:
                 for row, original in zip(rows, originals, strict=True):
                     connection.execute(COPY, (*row, original))
             connection.execute("COMMIT")
+    folder.remember((), 0.0)  # as a server does twice a minute
     folder.close()
 
 
@@ -154,14 +159,17 @@ def main() -> None:
     parser = report.options_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slices", type=int, default=SLICES)
+    parser.add_argument("--rows-only", action="store_true")
     options = parser.parse_args()
     need()
     rounds, slices = (2, 1000) if options.quick else (options.rounds, options.slices)
     circumstances = environment() | {"rounds": f"{rounds}, a fresh process each"}
+    if options.rows_only:
+        circumstances["slices"] = "rows only, but one"
     found: dict[int, list[Start]] = {0: [], slices: []}
     with report.workplace(options.dir) as directory:
         report.note(f"making {slices} slices ...")
-        make_cache(directory / str(slices) / "cache", slices)
+        make_cache(directory / str(slices) / "cache", slices, rows_only=options.rows_only)
         (directory / "0").mkdir()
         for number in range(rounds):
             report.note(f"round {number + 1} of {rounds} ...")

@@ -27,6 +27,15 @@ def keep_freed_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
+def return_freed_memory() -> None:
+    """After much of it was needed for a moment; it takes some milliseconds."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return
+    trim(0)
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """What is made in here stays, modules and the keys of all slices: the collector need not look

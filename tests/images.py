@@ -1,6 +1,10 @@
 """ext4 in a file, mounted. Rule of this module: a copy of the file, taken while it is mounted, is
-what a power cut leaves: what the kernel has not written yet is not in it."""
+what a power cut leaves: what the kernel has not written yet is not in it, and what it wrote is, up
+to one moment. A copy takes longer than that, so the file is on a file system that can be frozen:
+writes to it, those of the file system in it, wait meanwhile.
+"""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +16,9 @@ import pytest
 from tests.conftest import require
 
 JOURNAL = 4 * 2**20
+# What the file system that carries an image takes for itself.
+CARRIER = 24 * 2**20
+FREEZE, THAW = 0xC0045877, 0xC0045878
 
 
 class CannotMount(Exception):
@@ -53,8 +60,28 @@ def mounted(image: Path, folder: Path, options: str = "") -> Iterator[Path]:
         run("umount", "--lazy", folder)
 
 
+@contextmanager
+def carried(image: Path, size: int) -> Iterator[Path]:
+    """An image as `make_image` makes it, which `copy_image` can copy."""
+    folder = image.with_name(f"{image.name}-carrier")
+    outer = image.with_name(f"{image.name}-outer")
+    make_image(outer, size + CARRIER)
+    with mounted(outer, folder, "noatime") as carrier:
+        make_image(carrier / image.name, size)
+        yield carrier / image.name
+
+
 def copy_image(image: Path, copy: Path) -> None:
-    run("cp", "--sparse=always", image, copy)
+    """Of one moment, however long it takes."""
+    carrier = os.open(image.parent, os.O_RDONLY)
+    try:
+        fcntl.ioctl(carrier, FREEZE, 0)
+        try:
+            run("cp", "--sparse=always", image, copy)
+        finally:
+            fcntl.ioctl(carrier, THAW, 0)
+    finally:
+        os.close(carrier)
 
 
 def run(program: str, *arguments: str | Path) -> None:

@@ -125,7 +125,7 @@ ALLOWED = {
     "listing": "config config_fetch",
     "fill": "slice_buffer tasks",
     "slice_buffer": "",
-    "store.disk": "descriptors store store.disk_rows store.files store.folder store.index "
+    "store.disk": "descriptors memory store store.disk_rows store.files store.folder store.index "
     "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
     "store.writer tasks",
     "store.disk_rows": "store store.folder store.rows store.writer",
@@ -135,19 +135,20 @@ ALLOWED = {
     "store.verifying": "store.files store.row_lister store.slice_check",
     "store.slice_check": "store.slice_format",
     "store.row_lister": "store.index_files store.index_rows store.meta_format store.rows",
-    "store.row_reader": "store.files store.index store.index_files store.mark_format "
+    "store.row_reader": "store.files store.index_files store.index_rows store.mark_format "
     "store.meta_format store.rows",
     "store.opening": "store.files store.open_slice",
     "store.memory": "store",
     "store.writer": "store.folder tasks",
-    "store.open_slice": "store store.files",
+    "store.open_slice": "store store.at_once store.files",
     "store.folder": "store.files store.index store.index_files store.index_rows store.slice_format",
     "store.index": "store store.index_files store.index_rows store.mark_format store.mark_rows "
     "store.meta_format store.rows",
     "store.index_files": "store.files",
     "store.index_rows": "store.mark_format store.mark_rows store.rows",
     "store.mark_rows": "store store.mark_format store.meta_format",
-    "store.files": "store.slice_format store.verified",
+    "store.files": "store.at_once store.slice_format store.verified",
+    "store.at_once": "",
     "store.verified": "",
     "store.rows": "",
     "store.lingering": "",

@@ -28,6 +28,19 @@ def test_both_switches_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [(-3, 32 * 2**20), (-1, 64 * 2**20)]
 
 
+def test_freed_memory_is_returned_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    class Library:
+        malloc_trim = staticmethod(calls.append)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
+    memory.return_freed_memory()
+    assert calls == [0]
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    memory.return_freed_memory()
+
+
 def test_what_is_made_at_start_is_not_collected_then_nor_later() -> None:
     before = gc.get_freeze_count()
     try:

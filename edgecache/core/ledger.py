@@ -4,15 +4,12 @@ It puts on top of the policy what the policy need not know: how many slices each
 versions were replaced at the origin, and which stored responses no longer have a slice.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from edgecache.core.model import Removal, SliceKey
-from edgecache.core.policy import Loaded, Policy, Popularity
-
-FIRST = itemgetter(0)
+from edgecache.core.policy import GOES_FIRST, Loaded, Policy, Popularity
 
 
 def short(version: str) -> int:
@@ -39,7 +36,7 @@ class Ledger:
 
     def __init__(self, policy: Policy, *, spare: int) -> None:
         self._policy = policy
-        # There may be as many versions as slices.
+        # Not of versions that have their first slice and no other: there may be as many as slices.
         self._slices_of: dict[int, int] = {}
         self._superseded: set[str] = set()
         self._spare = spare
@@ -55,23 +52,40 @@ class Ledger:
         if size > budget:
             raise ValueError(f"{size} bytes do not fit into {budget}")
         gone = self.shrink(budget)
+        before = self._count(key.version)
         victims = self._policy.add(key, size, now, pinned=pinned)
         if key.version in self._superseded:  # it was under way when its version was replaced
             self._policy.demote(key)
-        version = short(key.version)
-        self._slices_of[version] = self._slices_of.get(version, 0) + 1
+        if before or key.number:
+            self._slices_of[short(key.version)] = before + 1
         self._without_slices.pop(key.version, None)
         return gone + self._evicted(victims)
 
-    def load(self, slices: Sequence[Loaded]) -> None:
-        """Take in what is on the disk, oldest first, before anything else; `shrink` has what is
-        too much."""
-        self._policy.load(slices)
-        counts = Counter(map(FIRST, map(FIRST, slices)))  # a million: no calls but into C
+    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> int:
+        """Take in what is on the disk, oldest first, before anything else; how many slices that
+        is. `shrink` has what is too much."""
+        others: dict[str, int] = {}
+        self._superseded = set()
+        self._policy.load(self._seen(slices, others), age)
         self._slices_of = {}
-        for version, count in counts.items():
-            number = short(version)
-            self._slices_of[number] = self._slices_of.get(number, 0) + count
+        for version, count in others.items():
+            number, first = short(version), SliceKey(version, 0) in self._policy
+            self._slices_of[number] = self._slices_of.get(number, 0) + count + first
+        return len(self)
+
+    def _seen(self, slices: Iterable[Loaded], others: dict[str, int]) -> Iterator[Loaded]:
+        """Counts all but first slices on their way. A million: no calls but into C."""
+        for one in slices:
+            (version, number), _, _, priority, _ = one
+            if number:
+                others[version] = others.get(version, 0) + 1
+            if priority == GOES_FIRST:
+                self._superseded.add(version)
+            yield one
+
+    @property
+    def age(self) -> float:
+        return self._policy.age
 
     def shrink(self, budget: int, *, most: int | None = None) -> list[Gone]:
         """What must go for the slices to be within `budget` bytes; about `most` of it, if given."""
@@ -89,7 +103,7 @@ class Ledger:
 
     def has_half(self, version: str, slice_size: int, budget: int) -> bool:
         """Whether one version has half of the room."""
-        return 2 * self._slices_of.get(short(version), 0) * slice_size >= budget
+        return 2 * self._count(version) * slice_size >= budget
 
     def remove(self, key: SliceKey, reason: Removal) -> list[Gone]:
         if key not in self._policy:
@@ -110,7 +124,7 @@ class Ledger:
 
     def supersede(self, version: str, slices: range) -> None:
         """`version` was replaced: its slices go first, and are counted as superseded."""
-        if short(version) not in self._slices_of:
+        if not self._count(version):
             return
         self._superseded.add(version)
         for number in slices:
@@ -118,7 +132,7 @@ class Ledger:
 
     def meta_saved(self, version: str) -> None:
         self._superseded.discard(version)  # the origin has it again
-        if short(version) not in self._slices_of:
+        if not self._count(version):
             self._without_slices[version] = None
             self._without_slices.move_to_end(version)
 
@@ -137,15 +151,22 @@ class Ledger:
 
     def _count_out(self, version: str) -> None:
         number = short(version)
-        self._slices_of[number] -= 1
-        if not self._slices_of[number]:
-            del self._slices_of[number]
+        left = self._slices_of.get(number, 1) - 1
+        if left:
+            self._slices_of[number] = left
+        else:
+            self._slices_of.pop(number, None)
             self._superseded.discard(version)
             self._without_slices[version] = None
 
     def has_version(self, version: str) -> bool:
         """Whether it has a slice. Any thread may ask."""
-        return short(version) in self._slices_of
+        return self._count(version) > 0
+
+    def _count(self, version: str) -> int:
+        """How many slices it has."""
+        counted = self._slices_of.get(short(version))
+        return (SliceKey(version, 0) in self._policy) if counted is None else counted
 
     def __contains__(self, key: SliceKey) -> bool:
         return key in self._policy

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from edgecache.core.ghosts import Ghosts
 from edgecache.core.model import SliceKey
 from edgecache.core.places import Places
-from edgecache.core.policy import Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, Loaded, Popularity
 
 FAVOUR = 64 * 2**10  # C0: what makes small slices dearer, in bytes
 LEAST_SIZE = 4096
@@ -130,22 +130,26 @@ class LfudaPolicy:
         self._ghosts.add(name, 1, most=self._remembered)
         return False
 
-    def load(self, slices: Iterable[Loaded]) -> None:
-        """A million of them: so the loop has no calls but into C."""
+    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> None:
+        """A million of them: so the loop has no calls but into C, and nothing of them is kept but
+        what stays."""
         self._places = Places()
         self._age = 0
         self._changed = set()
-        known = list(slices)
-        self._base = base = min((one.priority for one in known if one.count), default=0.0)
+        self._base = age
         states, by_place, total = {}, self._places.queues(), 0
-        for (version, number), size, count, priority, pinned in known:
+        for (version, number), size, count, priority, pinned in slices:
             if count:
-                place = FIRST + int((priority - base) * STEP)
+                place = FIRST + int((priority - age) * STEP)
+                if place < FIRST:
+                    place = DEMOTED if priority == GOES_FIRST else FIRST
             else:
                 count = 1
                 worth = (1 - FIRST_HIT) * STEP * (1 + FAVOUR / max(size, LEAST_SIZE))
                 place = FIRST + int(worth)
-            if pinned:
+            if place >= PINNED:
+                place = PINNED - 1
+            if pinned and place != DEMOTED:
                 place += PINNED
             name = int(version, 16) << 32 | number
             held = size << COUNT_BITS | min(count, MOST_COUNTED)
@@ -190,8 +194,7 @@ class LfudaPolicy:
             return
         place, size, count = parts(state)
         if place != DEMOTED:
-            self._states[name] = size << COUNT_BITS | count
-            self._places.add(DEMOTED, name)
+            self._put(name, size << COUNT_BITS | count)
             self._left(place)
 
     def remove(self, key: SliceKey) -> int:
@@ -216,8 +219,17 @@ class LfudaPolicy:
         changed, self._changed = self._changed, set()
         known = ((name, self._states.get(name)) for name in changed)
         return (
-            (unpacked(name), *self._popularity(state)) for name, state in known if state is not None
+            (unpacked(name), *self._written(state)) for name, state in known if state is not None
         )
+
+    def _written(self, state: int) -> Popularity:
+        found = self._popularity(state)
+        is_demoted = state >> PLACE_BITS == DEMOTED
+        return found._replace(priority=GOES_FIRST) if is_demoted else found
+
+    @property
+    def age(self) -> float:
+        return self._base + self._age / STEP
 
     def __contains__(self, key: SliceKey) -> bool:
         return packed(key) in self._states

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from edgecache.core.model import SliceKey
-from edgecache.core.policy import Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, Loaded, Popularity
 
 
 class LruPolicy:
@@ -56,12 +56,15 @@ class LruPolicy:
             self._refused.popitem(last=False)
         return False
 
-    def load(self, slices: Iterable[Loaded]) -> None:
+    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> None:
         for order in (self._demoted, self._recent, self._pinned):
             order.clear()
         known = sorted(slices, key=lambda one: one.priority if one.count else 0.0)
         for key, size, count, priority, pinned in known:
-            (self._pinned if pinned else self._recent)[key] = size
+            if priority == GOES_FIRST:
+                self._demoted[key] = size
+            else:
+                (self._pinned if pinned else self._recent)[key] = size
             self._used[key] = Popularity(count, priority)
         self._size = sum(one.size for one in known)
 
@@ -86,6 +89,8 @@ class LruPolicy:
         for order in (self._recent, self._pinned):
             if (size := order.pop(key, None)) is not None:
                 self._demoted[key] = size
+                self._used[key] = self._used[key]._replace(priority=GOES_FIRST)
+                self._changed.add(key)
 
     def remove(self, key: SliceKey) -> int:
         for order in (self._recent, self._pinned, self._demoted):
@@ -100,6 +105,10 @@ class LruPolicy:
     def changed(self) -> list[tuple[SliceKey, int, float]]:
         changed, self._changed = self._changed, set()
         return [(key, *self._used[key]) for key in changed]
+
+    @property
+    def age(self) -> float:
+        return 0.0  # priorities are times
 
     def __contains__(self, key: SliceKey) -> bool:
         return key in self._used

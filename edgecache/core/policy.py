@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 
 from edgecache.core.model import SliceKey
 
+# The priority that is written down of what was demoted.
+GOES_FIRST = -1.0
+
 
 class Loaded(NamedTuple):
     """A slice as the last process left it; count 0: nobody knows how popular it was."""
@@ -46,8 +49,9 @@ class Policy(Protocol):
         """Whether `key` is worth a write, asked where writes are dear. A refusal is remembered, so
         that who asks again gets another answer."""
 
-    def load(self, slices: Iterable[Loaded]) -> None:
-        """All there is, oldest first, also beyond the limit: `shrink` has the victims."""
+    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> None:
+        """All there is, oldest first, also beyond the limit: `shrink` has the victims. `age` is as
+        the last process left it, and no slice but demoted or pinned ones has a priority below."""
 
     def shrink(self, limit: int) -> dict[SliceKey, int]:
         """Set the limit, higher or lower; the victims that a lower one asks for."""
@@ -62,6 +66,10 @@ class Policy(Protocol):
 
     def changed(self) -> Iterable[tuple[SliceKey, int, float]]:
         """(key, count, priority) of slices where these are others than when this was last asked."""
+
+    @property
+    def age(self) -> float:
+        """What goes on growing, and is to be given to the next process's `load`."""
 
     def __contains__(self, key: SliceKey) -> bool: ...
 

@@ -16,6 +16,7 @@ from edgecache.core.model import ObjectMeta, Removal, SliceKey
 from edgecache.core.policies import make_policy
 from edgecache.core.policy import Popularity
 from edgecache.descriptors import most_slices
+from edgecache.memory import return_freed_memory
 from edgecache.store import Bytes
 from edgecache.store.disk_rows import DiskRows
 from edgecache.store.files import slice_cost
@@ -111,7 +112,12 @@ class DiskStore(DiskRows):
             limit, slice_size, self._writer, self._open, self._lingering, linger=linger > 0
         )
         self._upkeep = Upkeep(
-            self._folder, self._writer, self._tasks, uses=self._uses, on_look=self._on_look
+            self._folder,
+            self._writer,
+            self._tasks,
+            uses=self._uses,
+            age=lambda: self._ledger.age,
+            on_look=self._on_look,
         )
 
     def _is_slice(self, name: str) -> bool:
@@ -137,10 +143,11 @@ class DiskStore(DiskRows):
         self._attached = False
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._index_reader, self._folder.index.close_reader)
-        contents = await self._writer.change(self._folder.attach)
-        self._ledger = self._new_ledger()
+        ledger = self._new_ledger()  # the thread fills it: a million slices take seconds
+        contents = await self._writer.change(self._folder.attach, ledger.load)
+        self._ledger = ledger
         self._open.clear()
-        self._ledger.load(contents.slices)
+        return_freed_memory()
         self.marks.load(contents.last_mark, contents.marks)
         if self._folder.losses > self._losses:
             self._losses = self._folder.losses

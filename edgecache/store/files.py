@@ -11,13 +11,14 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecache.core.model import ObjectMeta, SliceKey
 from edgecache.core.policy import Loaded
+from edgecache.store.at_once import AtOnce, Later
 from edgecache.store.slice_format import FORMAT, Buffer, encode_header, header_length, verify
 from edgecache.store.verified import Verified
 
@@ -55,6 +56,7 @@ class SliceFiles:
         self._directory = directory
         self._path = str(directory)  # joining Paths takes longer than opening what they name
         self._verified = Verified()
+        self._at_once = AtOnce(READING)
         self._slice_size = slice_size
         self._tree = f"v{FORMAT}-{slice_size}"
         self._own = re.compile(f"{self._tree}/{SLICE}")
@@ -98,23 +100,24 @@ class SliceFiles:
         return SliceKey(version, int(number))
 
     def slices(
-        self, rows: Iterable[tuple[str, int, int, float]], pinned: Container[str] = ()
-    ) -> tuple[list[Loaded], list[str]]:
-        """Of names with the lengths of their files, counts and priorities: the slices, and the
-        names of none. A million of them before anything is served: so no calls but into C."""
-        slices, others = [], []
-        versions: dict[str, str] = {}  # one string a version, not one a slice
+        self,
+        rows: Iterable[tuple[str, int, int, float]],
+        pinned: Container[str],
+        others: list[str],
+    ) -> Iterator[Loaded]:
+        """Of names with the lengths of their files, counts and priorities: the slices; `others`
+        gets the names of none. A million of them before anything is served: so no calls but into
+        C, and none of them is kept here."""
         start, stop = self._start, self._start + 32
-        is_own, shared, new = self._own.fullmatch, versions.setdefault, tuple.__new__
+        is_own, new = self._own.fullmatch, tuple.__new__
         for name, length, count, priority in rows:
             if is_own(name):
                 version = name[start:stop]
-                key = new(SliceKey, (shared(version, version), int(name[stop + 1 :])))
+                key = new(SliceKey, (version, int(name[stop + 1 :])))
                 size = -(-length // BLOCK) * BLOCK + ENTRY
-                slices.append(new(Loaded, (key, size, count, priority, version in pinned)))
+                yield new(Loaded, (key, size, count, priority, version in pinned))
             else:
                 others.append(name)
-        return slices, others
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""
@@ -166,7 +169,7 @@ class SliceFiles:
         try:
             fd = os.open(f"{self._path}/{self.name(key)}", READING)
             try:
-                return OpenedFile(fd, *self._verify(fd, key, meta))
+                return OpenedFile(fd, *self._verify(fd, key, meta, read_start))
             except BaseException:
                 os.close(fd)
                 raise
@@ -175,14 +178,34 @@ class SliceFiles:
                 raise
             raise WrongSlice(error.strerror) from error
 
-    def _verify(self, fd: int, key: SliceKey, meta: ObjectMeta) -> tuple[int, int, int]:
-        """What an OpenedFile says of it."""
+    def open_at_once(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
+        """The file, verified, if the kernel has all of it in memory; None: `open` it. For the
+        event loop only.
+
+        :raises WrongSlice: it has to go.
+        """
+        try:
+            fd = self._at_once.open(f"{self._path}/{self.name(key)}")
+        except Later:
+            return None
+        try:
+            return OpenedFile(fd, *self._verify(fd, key, meta, self._at_once.read))
+        except BaseException as error:
+            os.close(fd)
+            if isinstance(error, Later):
+                return None
+            raise
+
+    def _verify(
+        self, fd: int, key: SliceKey, meta: ObjectMeta, read: Callable[[int, int], Buffer]
+    ) -> tuple[int, int, int]:
+        """What an OpenedFile says of it. `read` gives the first so many bytes."""
         base = header_length(meta)
         length = min(self._slice_size, meta.length - key.number * self._slice_size)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size != base + length:
             raise WrongSlice("length")
-        if not verify(os.pread(fd, found.st_size, 0), meta, key.number, self._slice_size):
+        if not verify(read(fd, base + length), meta, key.number, self._slice_size):
             raise WrongSlice("content")
         self._verified.add(key, found)
         return base, length, found.st_mtime_ns
@@ -221,6 +244,10 @@ class SliceFiles:
         """:raises OSError: a file could not be written."""
         self._write([b"probe"])
         self._writing.unlink()
+
+
+def read_start(fd: int, length: int) -> bytes:
+    return os.pread(fd, length, 0)
 
 
 def names(folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ from edgecache.core.policy import Loaded
 from edgecache.store.files import BLOCK, SliceFiles, names
 from edgecache.store.index import SliceIndex, Use
 from edgecache.store.index_files import inode
-from edgecache.store.index_rows import Rows
+from edgecache.store.index_rows import Found, Rows, Take
 from edgecache.store.slice_format import Buffer
 
 log = logging.getLogger("edgecache.store")
@@ -72,10 +72,19 @@ class NoRoom(StoreError):
     """A change would take what is to stay free of the file system. Nothing is wrong."""
 
 
-class Contents(NamedTuple):
-    """What the folder held: slices and what they take, oldest first."""
+# Takes slices and what they take, oldest first, and the age of the policy; how many they were.
+Load = Callable[[Iterable[Loaded], float], int]
 
-    slices: list[Loaded]
+
+def count_slices(slices: Iterable[Loaded], _age: float) -> int:
+    """For who does not want them."""
+    return sum(1 for _ in slices)
+
+
+class Contents(NamedTuple):
+    """What the folder held beside what was loaded."""
+
+    slices: int
     others: list[str]  # names of rows that are no slices of this format and slice size
     places: list[str]  # folders of slices, in which there may be `strays`
     refused: int  # rows that this program did not write
@@ -113,8 +122,8 @@ class SliceFolder:
         """How many indexes were lost with what they held."""
         return self.index.losses
 
-    def attach(self) -> Contents:
-        """Open it, or make it.
+    def attach(self, load: Load = count_slices) -> Contents:
+        """Open it, or make it. `load` is given its slices; once more, if they are others.
 
         :raises FolderInUse: another process has it.
         """
@@ -124,9 +133,15 @@ class SliceFolder:
             self._make()
             self._take_lock()
             places = self.files.prepare()
-            rows = self._open_index()
-            pinned = self.index.versions(self._pins())
-            slices, others = self.files.slices(rows.slices, pinned)
+            others: list[str] = []
+
+            def take(found: Found) -> int:
+                others.clear()
+                slices = self.files.slices(found.rows, found.pinned, others)
+                return load(slices, found.age) + len(others)
+
+            rows = self._open_index(take)
+            slices = rows.slices - len(others)
             return Contents(slices, others, places, rows.refused, rows.marks, rows.last_mark)
 
     def strays(self, place: str, is_slice: Callable[[str], bool]) -> dict[str, int]:
@@ -148,9 +163,9 @@ class SliceFolder:
                 return
         log.warning("cache.dir is open to others, and stays so mode=%o", mode)
 
-    def _open_index(self) -> Rows:
+    def _open_index(self, take: Take) -> Rows:
         try:
-            rows = self.index.open()
+            rows = self.index.open(take, self._pins())
         except StoreError:
             self._check_space()  # SQLite calls it a disk I/O error
             raise
@@ -239,9 +254,9 @@ class SliceFolder:
             self.files.probe()
             self.index.probe()
 
-    def remember(self, uses: Iterable[Use]) -> None:
+    def remember(self, uses: Iterable[Use], age: float) -> None:
         with self._changing():
-            self.index.remember(uses)
+            self.index.remember(uses, age)
 
     def free(self) -> int | None:
         """Bytes of the file system that anybody may take; None: it does not say."""

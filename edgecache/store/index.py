@@ -23,17 +23,21 @@ from edgecache.core.errors import StoreError
 from edgecache.core.marks import Mark
 from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.store import Step
-from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, Inodes
+from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, Inodes, SharedMemory
 from edgecache.store.index_rows import (
     DELETE_METAS,
     DELETE_ONE,
     INDEX_SLICES,
+    SAVE_AGE,
     SELECT_LAST,
-    SELECT_UNDER,
     SELECT_VERSIONS,
     UPDATE_USE,
+    Found,
     Rows,
+    Take,
+    count_rows,
     load,
+    meta_name,
 )
 from edgecache.store.mark_format import mark_name
 from edgecache.store.mark_rows import save_counter, save_mark, step
@@ -75,24 +79,26 @@ class SliceIndex:
         self._undeleted: set[str] = set()
         self._aside = 0
         self._files = IndexFiles(directory)
+        self._shared = SharedMemory(directory)
         self._last_mark = 0
         self._inodes: Inodes | None = None  # None: not known, until the next transaction
         self._lost = False  # `open` gives another, empty one
         self.losses = 0  # how often it did
 
-    def open(self) -> Rows:
-        """The rows of the index that is there, or none: of a new one."""
+    def open(self, take: Take = count_rows, pins: Iterable[ObjectKey] = ()) -> Rows:
+        """The rows of the index that is there, or none: of a new one. `take` is given the slices,
+        and told which are pinned: those of keys that begin as one of `pins`."""
         self._retire()
         try:
             if self._lost or self._files.are_blocked():
                 self._set_aside()
             try:
-                rows = self._open()
+                rows = self._open(take, pins)
             except UNREADABLE as error:
                 if not is_at_fault(error):
                     raise
                 self._set_aside()
-                rows = self._open()
+                rows = self._open(take, pins)
         except UNREADABLE as error:
             self._retire()
             raise self._failed(error) from error
@@ -103,8 +109,8 @@ class SliceIndex:
         self._aside = self._files.aside()
         return rows
 
-    def _open(self) -> Rows:
-        rows = self._load()
+    def _open(self, take: Take, pins: Iterable[ObjectKey]) -> Rows:
+        rows = self._load(take, pins)
         cache = diskcache.Cache.__new__(diskcache.Cache)
         try:
             self._connect(cache)
@@ -114,6 +120,7 @@ class SliceIndex:
             raise
         self._cache = cache
         self._inodes = self._files.found()
+        self._shared.is_cut()  # how long it is while it is whole
         return rows
 
     def check(self) -> None:
@@ -121,6 +128,8 @@ class SliceIndex:
         if self._inodes is not None and self._files.found() != self._inodes:
             self._lost = True
             raise StoreError("index: its files were removed or replaced")
+        with suppress(OSError):
+            self._shared.mend()
 
     def look(self) -> None:
         """As `check`, and whether others can read it: we have most of it in memory.
@@ -160,11 +169,11 @@ class SliceIndex:
         )
         cache._sql(INDEX_SLICES)
 
-    def _load(self) -> Rows:
+    def _load(self, take: Take, pins: Iterable[ObjectKey]) -> Rows:
         if not (self._directory / DATABASE[0]).exists():
-            return Rows([], 0)
+            return Rows(take(Found((), (), 0.0)), 0)
         with closing(self._connection("rw")) as connection:
-            return load(connection, self._policy)
+            return load(connection, self._policy, take, pins)
 
     @property
     def usable(self) -> bool:
@@ -172,6 +181,8 @@ class SliceIndex:
 
     def _retire(self) -> None:
         if self._cache is not None:
+            with suppress(OSError):
+                self._shared.mend()
             self._cache.close()
             self._cache = self._inodes = None
 
@@ -226,18 +237,10 @@ class SliceIndex:
         self._cache._con.executemany(DELETE_ONE, ((name,) for name in names))
         return names
 
-    def remember(self, uses: Iterable[Use]) -> None:
+    def remember(self, uses: Iterable[Use], age: float) -> None:
         with self._transaction():
             self._cache._con.executemany(UPDATE_USE, uses)
-
-    def versions(self, under: Iterable[ObjectKey]) -> set[str]:
-        """Those of objects whose keys begin so."""
-        found: set[str] = set()
-        with self._transaction():
-            for start in map(meta_name, under):
-                rows = self._cache._sql(SELECT_UNDER, (start, start))
-                found.update(version for (version,) in rows)
-        return found
+            self._cache._sql(SAVE_AGE, (age,))
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         text = encode_meta(meta)
@@ -333,6 +336,8 @@ class SliceIndex:
         if self._reading is not (cache := self._cache):
             self.close_reader()
             self._reading = cache
+        if self._shared.is_cut():
+            raise StoreError("index: a part of it was cut off")
         return cache
 
     def step(self, mark: Mark, after: str) -> Step:
@@ -360,11 +365,6 @@ class SliceIndex:
         if (meta := decode_meta(text, key)) is None:
             raise RowRefused("not a stored response of that key")
         return meta
-
-
-def meta_name(key: ObjectKey) -> str:
-    """Keys hold no control characters, so no two of them get one name."""
-    return f"meta:{key.origin}\n{key.key}"
 
 
 def first_cause(error: BaseException) -> BaseException:

@@ -63,6 +63,35 @@ class IndexFiles:
         return sum(size(file) for name in BROKEN for file in files(self._directory / name))
 
 
+class SharedMemory:
+    """The `-shm` file, which processes have in their memory: to look at a part of it that was cut
+    off ends a process, with SIGBUS. So it is looked at before. What SQLite has in there it makes
+    anew from the log, if it finds nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / DATABASE[2]
+        self._inode = (0, 0)
+        self._length = 0
+
+    def is_cut(self) -> bool:
+        """Shorter than it was before. Any thread may ask."""
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return False  # what is in memory stays without a name
+        if (place := (found.st_dev, found.st_ino)) != self._inode:
+            self._inode, self._length = place, 0
+        self._length = max(found.st_size, self._length)
+        return found.st_size < self._length
+
+    def mend(self) -> None:
+        """Nothing but zeros: half of it would be believed. By name, as whoever opens and closes the
+        file in this process ends SQLite's locks on it."""
+        if self.is_cut():
+            for length in (0, self._length):
+                os.truncate(self._path, length)
+
+
 def files(folder: Path) -> Iterator[Path]:
     with suppress(FileNotFoundError, NotADirectoryError):
         yield from folder.iterdir()

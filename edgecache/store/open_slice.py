@@ -17,14 +17,13 @@ from weakref import WeakValueDictionary
 from edgecache.core.errors import StoreError
 from edgecache.core.model import SliceKey
 from edgecache.store import Bytes
+from edgecache.store.at_once import NOWAIT
 from edgecache.store.files import OpenedFile
-
-# Linux: read what is in the page cache, do not wait for the disk. Elsewhere a thread reads.
-NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 
 
 class NoWait:
-    """Whether reads without waiting work on this file system; found out once, by trying."""
+    """Whether reads without waiting work on this file system; found out once, by trying. Where they
+    don't, a thread reads."""
 
     def __init__(self) -> None:
         self.works = bool(NOWAIT)

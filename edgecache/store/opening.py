@@ -1,5 +1,6 @@
 """Opens slices, each once however many ask for it. Rule: a slice is verified when this process
-opens it for the first time, away from the event loop; what is wrong is the owner's to act on.
+opens it for the first time, away from the event loop where that would wait for the disk; what is
+wrong is the owner's to act on.
 """
 
 import asyncio
@@ -43,7 +44,14 @@ class Openings:
             return held
         if (file := self._files.reopen(key, meta)) is not None:
             return self._keep(key, file)
-        if (opening := self._opening.get(key)) is None:
+        opening = self._opening.get(key)
+        try:
+            if opening is None and (file := self._files.open_at_once(key, meta)) is not None:
+                return self._keep(key, file)
+        except WrongSlice:
+            self._on_wrong(key)
+            return None
+        if opening is None:
             loop = asyncio.get_running_loop()
             verifying = loop.run_in_executor(self._threads, self._files.open, key, meta)
             opening = self._opening[key] = loop.create_future()

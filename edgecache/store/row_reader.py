@@ -12,8 +12,8 @@ from typing import Any
 from edgecache.core.marks import judged
 from edgecache.core.model import ObjectKey, ObjectMeta
 from edgecache.store.files import SliceFiles
-from edgecache.store.index import meta_name
-from edgecache.store.index_files import DATABASE, inode
+from edgecache.store.index_files import DATABASE, SharedMemory, inode
+from edgecache.store.index_rows import meta_name
 from edgecache.store.mark_format import FIRST, LAST, decode_marks
 from edgecache.store.meta_format import decode_meta
 from edgecache.store.rows import MODE_FILE, MODE_TEXT
@@ -37,6 +37,7 @@ class RowReader:
     def __init__(self, directory: Path, files: SliceFiles) -> None:
         self._database = directory / DATABASE[0]
         self._files = files
+        self._shared = SharedMemory(directory)
         self._connection: sqlite3.Connection | None = None
         self._inode = (0, 0)
 
@@ -79,6 +80,8 @@ class RowReader:
             )
             self._connection.execute("PRAGMA query_only = 1")
             self._inode = found
+        if self._shared.is_cut():
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))  # the keeper mends it
         return self._connection
 
     def close(self) -> None:

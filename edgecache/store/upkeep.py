@@ -30,14 +30,16 @@ class Upkeep:
         tasks: Tasks,
         *,
         uses: Callable[[], Iterable[Use]],
+        age: Callable[[], float],
         on_look: Callable[[int], None],
     ) -> None:
-        """`uses` gives what has changed since it was asked last; `on_look` is told how many bytes
-        of the file system are free."""
+        """`uses` gives what has changed since it was asked last, `age` what goes with it; `on_look`
+        is told how many bytes of the file system are free."""
         self._folder = folder
         self._writer = writer
         self._tasks = tasks
         self._uses = uses
+        self._age = age
         self._on_look = on_look
         self._unwritten: Iterable[Use] = ()
 
@@ -70,7 +72,7 @@ class Upkeep:
         self._unwritten = unwritten = chain(self._unwritten, self._uses())
         with suppress(StoreError):
             while rows := list(islice(unwritten, ROWS)):
-                await self._writer.change(self._folder.remember, rows)
+                await self._writer.change(self._folder.remember, rows, self._age())
 
     async def end(self) -> None:
         """Write down the rest, as far as it gets in a moment."""

@@ -1,9 +1,12 @@
+import tracemalloc
+from collections.abc import Iterator
+
 import pytest
 
 from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import Removal, SliceKey
 from edgecache.core.policies import make_policy
-from edgecache.core.policy import Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, Loaded, Popularity
 
 NOW = 1_700_000_000.0
 
@@ -104,6 +107,59 @@ def test_of_much_that_is_too_much_a_part_at_a_time() -> None:
     assert len(ledger.shrink(200, most=1000)) == 48
     assert ledger.shrink(200, most=16) == []
     assert Ledger(make_policy("lru"), spare=0).count(50) == 0
+
+
+def test_the_age_is_the_policy_s() -> None:
+    ledger = Ledger(make_policy("lfuda"), spare=0)
+    ledger.load([Loaded(key, 10, 1, 7.0) for key in OLD], 5.0)
+    assert ledger.age == 5.0
+    ledger.shrink(0)
+    assert ledger.age == 7.0
+
+
+def test_a_version_is_superseded_after_a_restart_too() -> None:
+    ledger = Ledger(make_policy("lru"), spare=0)
+    old = [Loaded(key, 10, 1, GOES_FIRST) for key in OLD]
+    assert ledger.load([Loaded(NEW[0], 10, 1, 1.0), *old]) == 4
+    assert ledger.shrink(10) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
+
+
+@pytest.mark.parametrize("numbers", [[0], [2], [0, 1], [1, 0], [1, 2], [2, 0, 1]])
+def test_a_version_is_known_by_any_slice(numbers: list[int]) -> None:
+    """Those with their first slice only, the most, are not counted apart."""
+    added = ledger_of(*(OLD[number] for number in numbers))
+    loaded = Ledger(make_policy("lru"), spare=0)
+    loaded.load([Loaded(OLD[number], 10, 0, 0.0) for number in numbers])
+    for ledger in (added, loaded):
+        for left in range(len(numbers), 0, -1):
+            assert ledger.has_version("0d")
+            assert ledger.has_half("0d", 10, 20 * left)
+            assert not ledger.has_half("0d", 10, 20 * left + 1)
+            ledger.remove(OLD[numbers[left - 1]], Removal.CORRUPT)
+        assert not ledger.has_version("0d")
+        assert ledger.emptied() == ["0d"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_a_slice_takes_little_memory_in_all_books(most: int) -> None:
+    """200 bytes are asked for. Objects of up to so many slices; of 20,000 slices."""
+
+    def slices(count: int) -> Iterator[Loaded]:
+        for number in range(count):
+            version = f"{number // most * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
+            yield Loaded(SliceKey(version, number % most), 2**20, 1, number % 7 + 1.0)
+
+    def held(count: int) -> int:
+        tracemalloc.start()
+        try:
+            ledger = Ledger(make_policy("lfuda"), spare=0)
+            ledger.load(slices(count))
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    # So many that the tables of the dictionary are as full as with a million.
+    assert held(31_250) - held(15_625) < 175 * 15_625
 
 
 def test_half_of_the_room_is_told_by_slices() -> None:

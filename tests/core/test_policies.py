@@ -4,7 +4,7 @@ import pytest
 
 from edgecache.core.model import SliceKey
 from edgecache.core.policies import POLICIES, make_policy
-from edgecache.core.policy import Loaded, Policy
+from edgecache.core.policy import GOES_FIRST, Loaded, Policy
 from tests.core.policy_keys import key_of
 
 A, B, C, D, E = (key_of("v", number) for number in range(5))
@@ -138,6 +138,18 @@ def test_a_restart_keeps_the_order_and_the_counts(policy: Policy) -> None:
 def test_after_a_restart_what_is_unknown_counts_as_asked_for_once(policy: Policy) -> None:
     policy.load([Loaded(A, 10, 0, 0.0), Loaded(B, 10, 0, 0.0), Loaded(C, 10, 0, 0.0, pinned=True)])
     assert list(policy.shrink(0)) == [A, B, C]
+
+
+def test_what_was_demoted_still_goes_first_after_a_restart(policy: Policy) -> None:
+    fill(policy, A, B, C)
+    policy.access(C, NOW + MINUTE)
+    policy.demote(C)
+    saved = {key: (count, priority) for key, count, priority in policy.changed()}
+    assert saved[C][1] == GOES_FIRST
+    again = type(policy)()
+    again.load((Loaded(key, 10, *saved[key]) for key in (A, B, C)), policy.age)
+    again.access(C, NOW + 2 * MINUTE)
+    assert list(again.shrink(0)) == [C, A, B]
 
 
 def test_a_restart_may_find_more_than_fits(policy: Policy) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgecache.store.disk import DiskStore
-from edgecache.store.files import slice_cost
+from edgecache.store.files import SliceFiles, slice_cost
 from tests.slices import SIZE, sliced
 
 LIMIT = 16 * 2**20
@@ -33,6 +33,11 @@ def patch_os(monkeypatch: pytest.MonkeyPatch, call: str, code: int = errno.ENOSP
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, call, fail)
+
+
+def have_nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that all slices that are opened are read by threads, with `pread`."""
+    monkeypatch.setattr(SliceFiles, "open_at_once", lambda *_: None)
 
 
 def plant(directory: Path, statement: str, *values: object) -> None:

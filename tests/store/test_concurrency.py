@@ -12,7 +12,7 @@ from edgecache.core.model import Removal
 from edgecache.store import writer
 from edgecache.store.disk import DiskStore
 from tests.slices import Removals
-from tests.store.support import CLIP, Make, restarted
+from tests.store.support import CLIP, Make, have_nothing_in_memory, restarted
 from tests.store.test_disk import put, read
 from tests.waiting import until
 
@@ -84,6 +84,7 @@ async def test_one_opener_of_many_may_leave(
         return pread(*args)
 
     monkeypatch.setattr(os, "pread", wait)
+    have_nothing_in_memory(monkeypatch)
     first = asyncio.gather(read(store, CLIP))
     second = asyncio.gather(*[read(store, CLIP)])
     await asyncio.sleep(0)
@@ -106,6 +107,7 @@ async def test_a_slice_evicted_while_it_is_opened_is_a_miss(
         return pread(*args)
 
     monkeypatch.setattr(os, "pread", wait)
+    have_nothing_in_memory(monkeypatch)
     opening = asyncio.gather(*[store.open(CLIP.key(), CLIP.meta)])
     await asyncio.sleep(0)
     number = 1

@@ -14,7 +14,7 @@ from edgecache.core.errors import StoreError
 from edgecache.core.model import Removal
 from edgecache.store.disk import DiskStore
 from tests.slices import SIZE, Removals, slice_files, sliced
-from tests.store.support import CLIP, COST, Make, patch_os, plant, restarted
+from tests.store.support import CLIP, COST, Make, have_nothing_in_memory, patch_os, plant, restarted
 from tests.store.test_disk import put, read
 from tests.store.test_files import DAMAGES
 from tests.store.test_index import scribble
@@ -87,6 +87,7 @@ async def test_a_shortage_of_descriptors_is_a_miss_that_passes(
 ) -> None:
     await put(store, CLIP)
     with monkeypatch.context() as patch:
+        have_nothing_in_memory(patch)
         patch_os(patch, "open", errno.EMFILE)
         assert await read(store, CLIP) is None
     assert await read(store, CLIP) == CLIP.data()

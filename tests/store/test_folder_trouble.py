@@ -12,7 +12,7 @@ from edgecache.core.errors import StoreError
 from edgecache.store.folder import FolderInUse, SliceFolder, check_unused
 from tests.slices import SIZE, slice_files
 from tests.store import test_folder
-from tests.store.test_folder import CLIP, never, write
+from tests.store.test_folder import CLIP, never, slices_of, write
 
 folder = test_folder.folder
 
@@ -45,7 +45,7 @@ def test_nothing_is_changed_in_a_folder_that_is_not_ours_any_more(
         folder.attach()
     assert [path.name for path in slice_files(directory)] == [Path(name).name]
     other.close()
-    assert [one.key for one in folder.attach().slices] == [CLIP.key()]
+    assert [one.key for one in slices_of(folder)] == [CLIP.key()]
 
 
 def test_a_folder_that_took_its_place_is_not_believed_but_for_its_slices(
@@ -62,7 +62,7 @@ def test_a_folder_that_took_its_place_is_not_believed_but_for_its_slices(
     with pytest.raises(StoreError):
         folder.probe()
     contents = folder.attach()
-    assert [one.key for one in contents.slices] == [CLIP.key()]
+    assert contents.slices == 1
     assert folder.other_versions(lambda _: False) == []
     assert folder.index.load_meta(CLIP.meta.key) is None
     folder.index.close_reader()
@@ -74,7 +74,7 @@ def test_a_deleted_folder_is_made_again(folder: SliceFolder) -> None:
     shutil.rmtree(folder._directory)
     with pytest.raises(StoreError, match="removed or replaced"):
         folder.look()
-    assert folder.attach().slices == []
+    assert folder.attach().slices == 0
     write(folder)
     folder.look()
     with pytest.raises(FolderInUse):

@@ -9,17 +9,16 @@ import pytest
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey
-from edgecache.store.index import MAX_META, SliceIndex, meta_name
-from edgecache.store.index_rows import (
-    Rows,
-)
+from edgecache.core.policy import GOES_FIRST
+from edgecache.store.index import MAX_META, SliceIndex
+from edgecache.store.index_rows import Found, Rows, meta_name
 from edgecache.store.rows import RowRefused
 from tests.slices import meta_of, sliced
 from tests.store.test_rows import Payload
 
 META = meta_of()
 NAMES = [f"v1-1/ab/{'ab' * 16}-0", f"v1-1/ab/{'ab' * 16}-1", f"v1-1/cd/{'cd' * 16}-0"]
-EMPTY = Rows([], 0)
+EMPTY = Rows(0, 0)
 UNKNOWN = (0, 0.0)  # the count and priority of a slice that is new
 
 
@@ -42,6 +41,19 @@ def reopened(index: SliceIndex) -> Rows:
     return index.open()
 
 
+def rows_of(index: SliceIndex) -> list[tuple[str, int, int, float]]:
+    """Opened again."""
+    rows: list[tuple[str, int, int, float]] = []
+
+    def take(found: Found) -> int:
+        rows[:] = found.rows
+        return len(rows)
+
+    index.close_reader()
+    assert index.open(take).slices == len(rows)
+    return rows
+
+
 def sql(folder: Path, statement: str, *values: object) -> None:
     connection = sqlite3.connect(folder / "cache.db")
     with connection:
@@ -54,14 +66,15 @@ def test_rows_come_back_in_the_order_in_which_they_came(index: SliceIndex) -> No
         index.add(name, 100 + length, gone=())
     index.save_meta(META)
     slices = [(NAMES[2], 100, *UNKNOWN), (NAMES[1], 101, *UNKNOWN), (NAMES[0], 102, *UNKNOWN)]
-    assert reopened(index) == Rows(slices, 0)
+    assert rows_of(index) == slices
+    assert reopened(index) == Rows(3, 0)
 
 
 def test_an_index_of_before_that_is_read_too(index: SliceIndex, folder: Path) -> None:
     index.add(NAMES[0], 100, gone=())
     sql(folder, "DROP INDEX Cache_slices")
     for _ in range(2):
-        assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
+        assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
 
 
 def test_versions_are_told_but_not_those_that_are_known(index: SliceIndex) -> None:
@@ -77,7 +90,7 @@ def test_a_row_comes_as_others_go(index: SliceIndex) -> None:
     index.add(NAMES[0], 100, gone=())
     index.add(NAMES[1], 100, gone=[NAMES[0]])
     index.remove([NAMES[2]])  # which is not there
-    assert reopened(index).slices == [(NAMES[1], 100, *UNKNOWN)]
+    assert rows_of(index) == [(NAMES[1], 100, *UNKNOWN)]
 
 
 def test_stored_responses_are_kept_by_key(index: SliceIndex) -> None:
@@ -125,7 +138,7 @@ def test_planted_rows_are_deleted_and_counted(
     index: SliceIndex, folder: Path, planted: str
 ) -> None:
     sql(folder, PLANTED[planted], pickle.dumps(Payload(folder / "marker")))
-    assert reopened(index) == Rows([], refused=1)
+    assert reopened(index) == Rows(0, refused=1)
     assert reopened(index) == EMPTY
     assert not (folder / "marker").exists()
 
@@ -186,7 +199,7 @@ def test_an_index_that_cannot_be_read_is_set_aside(
     assert reopened(index) == EMPTY
     assert (folder / "broken-1" / "cache.db").exists()
     index.add(NAMES[0], 100, gone=())
-    assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
+    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
 
 
 def test_the_last_two_are_kept(index: SliceIndex, folder: Path) -> None:
@@ -238,7 +251,7 @@ def test_a_full_disk_is_no_reason_to_set_an_index_aside(
         with pytest.raises(StoreError, match="full"):
             index.open()
     assert not index.usable
-    assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
+    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
     assert not (folder / "broken-1").exists()
 
 
@@ -261,7 +274,7 @@ def test_rows_that_could_not_be_deleted_are_deleted_later(index: SliceIndex, fol
         index.save_meta(META)
     lock.close()
     index.add("another", 100, gone=[NAMES[1]])
-    assert [row[0] for row in reopened(index).slices] == [NAMES[2], "another"]
+    assert [row[0] for row in rows_of(index)] == [NAMES[2], "another"]
 
 
 def test_a_row_that_failed_and_then_came_is_not_deleted_later(
@@ -275,7 +288,7 @@ def test_a_row_that_failed_and_then_came_is_not_deleted_later(
     lock.close()
     index.add(NAMES[0], 100, gone=())
     index.remove([])
-    assert reopened(index).slices == [(NAMES[0], 100, *UNKNOWN)]
+    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
 
 
 def test_a_lock_hides_nothing_from_the_reader(index: SliceIndex, folder: Path) -> None:
@@ -319,38 +332,78 @@ def test_objects_of_two_origins_do_not_meet() -> None:
 def test_uses_are_kept_in_the_rows(index: SliceIndex) -> None:
     for name in NAMES:
         index.add(name, 100, gone=())
-    index.remember([(3, 17.5, NAMES[1]), (9, 1.0, "v1-65536/of/none-0")])
-    uses = {name: use for name, _, *use in reopened(index).slices}
+    index.remember([(3, 17.5, NAMES[1]), (9, 1.0, "v1-65536/of/none-0")], 2.5)
+    uses = {name: use for name, _, *use in rows_of(index)}
     assert uses == {NAMES[0]: [0, 0.0], NAMES[1]: [3, 17.5], NAMES[2]: [0, 0.0]}
 
 
 def test_uses_by_another_policy_are_forgotten(index: SliceIndex, folder: Path) -> None:
     index.add(NAMES[0], 100, gone=())
-    index.remember([(3, 17.5, NAMES[0])])
+    index.remember([(3, 17.5, NAMES[0])], 2.5)
     index.close()
     other = SliceIndex(folder, 2**30, "lru")
-    assert other.open().slices == [(NAMES[0], 100, *UNKNOWN)]
+    assert age_of(other) == 0.0
+    assert rows_of(other) == [(NAMES[0], 100, *UNKNOWN)]
     other.close()
-    assert index.open().slices == [(NAMES[0], 100, *UNKNOWN)]
+    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
 
 
 @pytest.mark.parametrize(
-    "used", ["'x', 1.0", "3, 'x'", "-1, 1.0", "3, 9e999", "3, NULL", "3, -1.0"]
+    "used", ["'x', 1.0", "3, 'x'", "-1, 1.0", "3, 9e999", "3, NULL", "3, -2.0"]
 )
 def test_a_use_that_nobody_counted_is_unknown(index: SliceIndex, folder: Path, used: str) -> None:
     index.add(NAMES[0], 100, gone=())
     index.close()
     sql(folder, f"UPDATE Cache SET (access_count, access_time) = ({used})")
-    assert index.open().slices == [(NAMES[0], 100, *UNKNOWN)]
+    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
 
 
-def test_versions_are_found_by_the_beginning_of_their_key(index: SliceIndex) -> None:
+def age_of(index: SliceIndex) -> float:
+    ages = []
+
+    def take(found: Found) -> int:
+        ages.append(found.age)
+        return 0
+
+    index.open(take)
+    return ages[0]
+
+
+def test_the_age_is_kept_with_the_uses(index: SliceIndex) -> None:
+    assert age_of(index) == 0.0
+    index.add(NAMES[0], 100, gone=())
+    index.remember([(3, 17.5, NAMES[0])], 2.5)
+    assert age_of(index) == 2.5
+    assert reopened(index).refused == 0
+
+
+def test_an_age_that_was_not_written_is_the_least_of_the_priorities(
+    index: SliceIndex, folder: Path
+) -> None:
+    for name in NAMES:
+        index.add(name, 100, gone=())
+    uses = [(3, 17.5, NAMES[0]), (3, 8.5, NAMES[1]), (3, GOES_FIRST, NAMES[2])]
+    index.remember(uses, 2.5)
+    index.close()
+    for age in ("'x'", "-1.0", "9e999", "NULL"):
+        sql(folder, f"UPDATE Settings SET value = {age} WHERE key = 'slice_age'")
+        assert age_of(index) == 8.5
+        index.close()
+
+
+def test_pinned_versions_are_found_by_the_beginning_of_their_key(index: SliceIndex) -> None:
     metas = [meta_of(key) for key in ("a/b", "a/\U0010ffff", "b/a", "a")]
     for meta in metas:
         index.save_meta(meta)
-    under = index.versions([ObjectKey("runpod", "a/")])
-    assert under == {metas[0].version, metas[1].version}
-    assert index.versions([ObjectKey("other", "a/")]) == index.versions([]) == set()
+    seen = []
+
+    def take(found: Found) -> int:
+        seen.append(found.pinned)
+        return 0
+
+    for pins in ([ObjectKey("runpod", "a/")], [ObjectKey("other", "a/")], []):
+        index.open(take, pins)
+    assert seen == [{metas[0].version, metas[1].version}, set(), set()]
 
 
 def test_as_many_rows_go_at_once_as_the_log_has_room_for(folder: Path) -> None:

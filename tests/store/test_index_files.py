@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, remove
+from edgecache.store.index_files import DATABASE, PAGE, IndexFiles, SharedMemory, remove
 
 
 @pytest.fixture
@@ -59,3 +59,21 @@ def test_of_a_link_only_the_link_is_removed(tmp_path: Path) -> None:
     remove(folder)
     assert not folder.exists()
     remove(folder)
+
+
+def test_shared_memory_without_a_name_or_that_is_another_is_not_cut(tmp_path: Path) -> None:
+    file = tmp_path / DATABASE[2]
+    shared = SharedMemory(tmp_path)
+    shared.mend()
+    file.write_bytes(b"x" * 100)
+    assert not shared.is_cut()
+    file.unlink()
+    assert not shared.is_cut()
+    (tmp_path / "other").write_bytes(b"x" * 10)
+    (tmp_path / "other").rename(file)
+    shared.mend()
+    assert file.read_bytes() == b"x" * 10
+    file.write_bytes(b"x")
+    assert shared.is_cut()
+    shared.mend()
+    assert file.read_bytes() == bytes(10)

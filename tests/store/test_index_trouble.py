@@ -12,7 +12,7 @@ from edgecache.core.errors import StoreError
 from edgecache.store.index import SliceIndex
 from edgecache.store.index_files import DATABASE, remove
 from tests.store import test_index
-from tests.store.test_index import EMPTY, META, NAMES, locked, other_schema, reopened, zero
+from tests.store.test_index import EMPTY, META, NAMES, locked, other_schema, reopened, rows_of, zero
 
 folder, index = test_index.folder, test_index.index
 
@@ -34,7 +34,7 @@ def test_a_shortage_is_no_reason_to_set_an_index_aside(
         patch.setattr("diskcache.Cache.__init__", short)
         with pytest.raises(StoreError, match="unable to open"):
             index.open()
-    assert reopened(index).slices == [(NAMES[0], 100, 0, 0.0)]
+    assert rows_of(index) == [(NAMES[0], 100, 0, 0.0)]
     assert index.losses == 0
 
 
@@ -52,7 +52,7 @@ def test_a_log_cut_short_under_way_is_got_over(index: SliceIndex, folder: Path) 
         assert not index.usable
         assert reopened(index) == EMPTY
         index.add(NAMES[1], 100, gone=())
-    assert reopened(index).slices == [(NAMES[1], 100, 0, 0.0)]
+    assert rows_of(index) == [(NAMES[1], 100, 0, 0.0)]
 
 
 def test_an_index_in_whose_way_something_stands_is_set_aside(
@@ -128,3 +128,32 @@ def test_a_lost_index_takes_no_more(index: SliceIndex, folder: Path) -> None:
         with pytest.raises(StoreError, match="lost"):
             index.add(NAMES[1], 100, gone=())
     assert not index.usable
+
+
+@pytest.mark.parametrize("length", [0, 100, 20_000])
+def test_shared_memory_that_is_cut_under_it_is_made_anew(
+    index: SliceIndex, folder: Path, length: int
+) -> None:
+    """To touch what was cut off would end the process, and what is left of it is believed."""
+    shared = folder / "cache.db-shm"
+    whole = shared.stat().st_size
+    index.add(NAMES[0], 100, gone=())
+    index.save_meta(META)
+    assert index.load_meta(META.key) == META
+    os.truncate(shared, length)
+    with pytest.raises(StoreError, match="cut off"):
+        index.load_meta(META.key)
+    index.look()
+    assert shared.stat().st_size == whole
+    assert index.load_meta(META.key) == META
+    os.truncate(shared, length)
+    index.add(NAMES[1], 100, gone=())
+    assert [row[0] for row in rows_of(index)] == NAMES[:2]
+    assert index.losses == 0
+
+
+def test_an_index_whose_shared_memory_is_cut_can_be_closed(index: SliceIndex, folder: Path) -> None:
+    index.add(NAMES[0], 100, gone=())
+    os.truncate(folder / "cache.db-shm", 0)
+    index.close()
+    assert [row[0] for row in rows_of(index)] == NAMES[:1]

@@ -8,8 +8,9 @@ import pytest
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import SliceKey
+from edgecache.store.at_once import NOWAIT
 from edgecache.store.files import OpenedFile
-from edgecache.store.open_slice import NOWAIT, DiskSlice, NoWait, OpenSlices
+from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
 
 HEADER = b"header"
 DATA = bytes(range(256)) * 1024

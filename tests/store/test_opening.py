@@ -1,6 +1,7 @@
 """Slices opened through a folder that a DiskStore wrote."""
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -9,15 +10,18 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.model import SliceKey
+from edgecache.store.at_once import NOWAIT
 from edgecache.store.disk import DiskStore
 from edgecache.store.files import SliceFiles
 from edgecache.store.open_slice import OpenSlices
 from edgecache.store.opening import Openings
 from tests.slices import SIZE, slice_files
-from tests.store.support import CLIP, held_files, patch_os
+from tests.store.support import CLIP, have_nothing_in_memory, held_files, patch_os
 from tests.store.test_disk import put
 from tests.store.test_files import DAMAGES
 from tests.waiting import until
+
+needs_nowait = pytest.mark.skipif(not NOWAIT, reason="only Linux reads without waiting")
 
 
 class Wired:
@@ -36,7 +40,7 @@ class Wired:
 
 
 class Gate:
-    """Shut, it holds up every verification; counts them all."""
+    """Nothing is in memory; shut, it holds up every verification; counts them all."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.event = threading.Event()
@@ -49,6 +53,7 @@ class Gate:
             return pread(*args)
 
         monkeypatch.setattr(os, "pread", wait)
+        have_nothing_in_memory(monkeypatch)
 
 
 @pytest.fixture
@@ -71,6 +76,54 @@ async def test_fifty_that_ask_at_once_get_one_slice_read_once(
     assert opened is wired.kept.get(CLIP.key())
     assert await opened.read(0, SIZE) == CLIP.data()
     assert gate.reads == 2  # that last one, too
+    await wired.openings.close()
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        pytest.fail("a thread was asked")
+
+    monkeypatch.setattr(SliceFiles, "open", fail)
+
+
+@needs_nowait
+async def test_what_the_kernel_has_in_memory_is_verified_without_a_thread(
+    store: DiskStore, directory: Path, no_threads: None
+) -> None:
+    await put(store, CLIP)
+    wired = Wired(directory)
+    opened = await wired.openings.open(CLIP.key(), CLIP.meta)
+    assert opened is not None
+    assert opened is wired.kept.get(CLIP.key())
+    assert opened.read_nowait(0, SIZE) == CLIP.data()
+    await wired.openings.close()
+
+
+@needs_nowait
+@pytest.mark.parametrize("damage", ["cut to nothing", "cut", "longer", "zeroed", "one bit"])
+async def test_what_is_damaged_in_memory_is_wrong_without_a_thread(
+    store: DiskStore, directory: Path, no_threads: None, damage: str
+) -> None:
+    await put(store, CLIP)
+    DAMAGES[damage](slice_files(directory)[0])
+    wired = Wired(directory)
+    assert await wired.openings.open(CLIP.key(), CLIP.meta) is None
+    assert wired.wrong == [CLIP.key()]
+    assert held_files(directory) == []
+    await wired.openings.close()
+
+
+async def test_what_is_not_in_memory_is_read_by_a_thread(
+    store: DiskStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, CLIP)
+    patch_os(monkeypatch, "preadv", errno.EAGAIN)
+    wired = Wired(directory)
+    opened = await wired.openings.open(CLIP.key(), CLIP.meta)
+    assert opened is not None
+    assert len(held_files(directory)) == 1  # that of the first try is closed
+    assert await opened.read(0, SIZE) == CLIP.data()
     await wired.openings.close()
 
 
@@ -189,7 +242,8 @@ async def test_one_who_asks_may_leave(store: DiskStore, directory: Path, gate: G
     await wired.openings.close()
 
 
-async def test_what_is_wrong_is_told_once(store: DiskStore, directory: Path) -> None:
+async def test_what_is_wrong_is_told_once(store: DiskStore, directory: Path, gate: Gate) -> None:
+    gate.event.set()
     await put(store, CLIP)
     (file,) = slice_files(directory)
     data = bytearray(file.read_bytes())
@@ -224,6 +278,7 @@ async def test_a_shortage_says_nothing_of_the_slice(
     await put(store, CLIP)
     wired = Wired(directory)
     with monkeypatch.context() as patched:
+        have_nothing_in_memory(patched)
         patch_os(patched, "open", 24)  # EMFILE
         assert await wired.openings.open(CLIP.key(), CLIP.meta) is None
     assert wired.wrong == []

@@ -13,7 +13,7 @@ from edgecache.store.disk import DiskStore
 from edgecache.store.reader import MOST_COUNTED, ReadStore
 from tests.forked import forked
 from tests.slices import SIZE, slice_files, sliced
-from tests.store.support import CLIP, LIMIT, Make, held_files, removed_files
+from tests.store.support import CLIP, LIMIT, Make, have_nothing_in_memory, held_files, removed_files
 from tests.store.test_disk import put
 from tests.waiting import until
 
@@ -249,6 +249,7 @@ async def test_what_is_opened_as_it_closes_does_not_stay_open(
         return pread(*args)
 
     monkeypatch.setattr(os, "pread", wait)
+    have_nothing_in_memory(monkeypatch)
     opening = asyncio.gather(reader.open(CLIP.key(), CLIP.meta))
     await until(lambda: held_files(directory))
     closing = asyncio.gather(reader.close())

@@ -49,6 +49,27 @@ async def test_after_a_restart_the_oldest_goes_first(store: DiskStore, make: Mak
     await store.close()
 
 
+async def test_slices_of_an_old_version_go_first_after_a_restart_too(
+    make: Make, removals: Removals
+) -> None:
+    store = make(limit=4 * 2**20)
+    await store.start()
+    old, new = sliced(length=1000 * SIZE), sliced(length=1000 * SIZE, etag='"v2"')
+    for number in range(5):
+        await put(store, new, number)
+        await put(store, old, number)
+    store.supersede(old.meta.version, range(1000))
+    await store.close()
+    store = make(limit=4 * 2**20)
+    await store.start()
+    number = 5
+    while any(store.has(old.key(number)) for number in range(5)):
+        assert await put(store, new, number)
+        number += 1
+    assert removals.reasons[:5] == [Removal.SUPERSEDED] * 5
+    await store.close()
+
+
 async def test_a_lower_limit_is_kept_to_soon_after_the_start(
     store: DiskStore, make: Make, directory: Path, removals: Removals
 ) -> None:

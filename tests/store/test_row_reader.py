@@ -1,5 +1,6 @@
 """The index, read past its owner."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,8 +11,9 @@ import pytest
 
 from edgecache.core.marks import Kind, Mark, Target
 from edgecache.store.files import SliceFiles
-from edgecache.store.index import SliceIndex, meta_name
+from edgecache.store.index import SliceIndex
 from edgecache.store.index_files import DATABASE
+from edgecache.store.index_rows import meta_name
 from edgecache.store.row_reader import PATIENCE, RowReader
 from tests.slices import SIZE, sliced
 from tests.store.support import CLIP, plant
@@ -240,4 +242,16 @@ def test_once_closed_it_connects_again(index: SliceIndex, rows: RowReader) -> No
     assert knows(rows)
     rows.close()
     rows.close()
+    assert knows(rows)
+
+
+def test_shared_memory_that_was_cut_is_not_touched_until_the_keeper_mends_it(
+    index: SliceIndex, rows: RowReader, tmp_path: Path
+) -> None:
+    index.save_meta(CLIP.meta)
+    assert knows(rows)
+    os.truncate(tmp_path / "cache.db-shm", 0)
+    for _ in range(2):
+        assert not knows(rows)
+    index.look()
     assert knows(rows)

@@ -10,8 +10,8 @@ import pytest
 from edgecache.core.model import ObjectKey
 from edgecache.store.disk import DiskStore
 from edgecache.store.files import NAME
-from edgecache.store.index import meta_name
 from edgecache.store.index_files import DATABASE
+from edgecache.store.index_rows import meta_name
 from edgecache.store.reader import ReadStore
 from tests.slices import SIZE, meta_of, slice_files, sliced
 from tests.store.support import CLIP, Make, plant

@@ -111,9 +111,9 @@ async def test_it_is_written_a_little_at_a_time(
     batches: list[int] = []
     written = store._folder.remember
 
-    def noted(uses: list[Use]) -> None:
+    def noted(uses: list[Use], age: float) -> None:
         batches.append(len(uses))
-        written(uses)
+        written(uses, age)
 
     monkeypatch.setattr(store._folder, "remember", noted)
     await store._upkeep.remember()
