@@ -129,6 +129,27 @@ async def test_readers_get_the_bytes_that_came_and_then_the_error(
     assert not fill.covers(1)
 
 
+async def test_that_the_version_is_no_more_is_told_before_a_reader_hears_of_it(
+    bench: Bench,
+) -> None:
+    """Who plans again must not find it any more."""
+    told: list[bool] = []
+    body = Body(given=10)
+
+    async def ask() -> tuple[Source, range]:
+        return body, range(10)
+
+    fill = Fill(META, range(10), SIZE, lambda: told.append(hearing.done()))
+    bench.table.start(fill, ask, bench.sink)
+    with fill.reader(10):
+        hearing = bench.tasks.spawn(fill.take(0).wait(10, SIZE), name="reader")
+        await idle()
+        body.fail(VersionChanged("replaced"))
+        with pytest.raises(VersionChanged):
+            await hearing
+    assert told == [False]
+
+
 async def test_a_body_that_ends_early_is_an_error(bench: Bench) -> None:
     fill = bench.start(Body(DATA[:150]), range(10))
     with fill.reader(10), pytest.raises(UpstreamError, match="ended early"):

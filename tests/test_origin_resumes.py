@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests import serving
-from tests.faults import Action, Cut, Error, Framed, Framing, Hold, Reset, Stall
+from tests.faults import Action, Cut, Error, Framed, Framing, Reset, Stall
 from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, at_rest, download, fetch, put, span
 from tests.serving import SLICE, Serve, Site, gather
@@ -78,6 +78,14 @@ async def test_however_it_breaks(serve: Serve, actions: tuple[Action, ...], skip
         stalls = isinstance(actions[0], Stall)
         assert await site.metric("origin_resumes_total", reason="stalled") == stalls
         await is_stored_right(site, data)
+
+
+async def test_an_answer_that_takes_too_long_is_gone_on_with_by_another(serve: Serve) -> None:
+    async with serve(log={"access": "off"}, fetch={"total_timeout": 0.3}) as site:
+        data = put(site, 5)
+        site.origin.quirks.bandwidth = 200_000
+        assert await fetch(site, TARGET) == data.read()
+        assert await site.metric("origin_resumes_total", reason="stalled") >= 1
 
 
 @pytest.mark.parametrize("at", POINTS[2:])
@@ -322,15 +330,16 @@ async def test_the_rest_of_another_version_is_never_joined(
 
 async def test_before_the_head_it_is_planned_again(site: Site) -> None:
     """Nothing was sent of the old version: the client gets the new one, and notices nothing."""
-    old, new = put(site, 5), Pattern(3 * SLICE, 2)
-    site.origin.fault(Hold(gate := site.origin.hold("none"), 0), Cut(0))
+    put(site, 5)
+    new = Pattern(3 * SLICE, 2)
+    gate = site.origin.hold(KEY, after=0)
+    site.origin.faults[-1].actions += (Cut(0),)
     asking = asyncio.create_task(site.get(TARGET))  # noqa: TID251
     await gate.reached.wait()
     site.origin.put(KEY, new)
     gate.release()
     reply = await asking
     assert (reply.status, reply.body == new.read()) == (200, True)
-    assert old.length != new.length
 
 
 async def test_an_object_that_is_removed_meanwhile_is_missing_then(site: Site) -> None:

@@ -227,7 +227,9 @@ async def test_no_byte_of_another_version_comes(answer: Answer) -> None:
 async def test_who_leaves_while_the_rest_is_asked_for_leaves_nothing() -> None:
     waiting = asyncio.Event()
 
-    async def ask(*_: object) -> tuple[Found | NotModified, Body]:
+    async def ask(
+        range_: IntRange, error: UpstreamError, attempt: int
+    ) -> tuple[Found | NotModified, Body]:
         waiting.set()
         await asyncio.Event().wait()
         raise AssertionError

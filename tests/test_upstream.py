@@ -264,11 +264,28 @@ async def test_an_origin_that_drips_is_given_up(upstream: S3Upstream, runpod: Ru
     body.close()
 
 
-async def test_a_slow_reader_is_no_slow_origin(
-    upstream: S3Upstream, monkeypatch: pytest.MonkeyPatch
+async def test_an_answer_that_takes_too_long_is_given_up_however_steadily_it_comes(
+    runpod: RunPodOrigin,
 ) -> None:
-    """The time between two reads is the reader's."""
+    runpod.put(KEY.key, DATA)
+    runpod.quirks.bandwidth = 200_000
+    fetch = QUICK.model_copy(update={"stall_timeout": 10, "total_timeout": 0.1})
+    upstream = S3Upstream(Origin.model_validate(runpod.settings), fetch, clock=time.time)
+    _, body = await get(upstream)
+    with pytest.raises(UpstreamTimeout):
+        await read(body)
+    body.close()
+    await upstream.close()
+
+
+async def test_a_slow_reader_is_no_slow_origin(
+    runpod: RunPodOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time between two reads is the reader's, for what an answer may take as well."""
     monkeypatch.setattr(upstream_module, "PACE", 10**9)
+    runpod.put(KEY.key, DATA)
+    fetch = QUICK.model_copy(update={"stall_timeout": 5, "total_timeout": 5})
+    upstream = S3Upstream(Origin.model_validate(runpod.settings), fetch, clock=time.time)
     jumps = count(step=60)
     passed = [0]
     loop = asyncio.get_running_loop()
@@ -279,6 +296,7 @@ async def test_a_slow_reader_is_no_slow_origin(
         data += piece
         passed[0] = next(jumps)
     body.close()
+    await upstream.close()
     assert data == DATA.read()
     assert passed[0] > 0
 

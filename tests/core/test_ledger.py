@@ -49,6 +49,21 @@ def test_slices_of_a_superseded_version_go_first_and_are_counted_as_such() -> No
     assert ledger.shrink(30) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
 
 
+def test_a_slice_that_comes_after_its_version_was_superseded_goes_first_too() -> None:
+    ledger = ledger_of(NEW[0], *OLD[:2])
+    ledger.supersede("0d", range(2))
+    ledger.add(OLD[2], 10, budget=1000, now=NOW)
+    assert ledger.shrink(10) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
+
+
+def test_a_version_that_the_origin_has_again_is_like_any_other_from_then_on() -> None:
+    ledger = ledger_of(NEW[0], OLD[0])
+    ledger.supersede("0d", range(1))
+    ledger.meta_saved("0d")
+    ledger.add(OLD[1], 10, budget=1000, now=NOW)
+    assert [gone.key for gone in ledger.shrink(0)] == [OLD[0], NEW[0], OLD[1]]
+
+
 def test_superseded_ends_with_the_last_slice() -> None:
     """The object may get its old bytes back: another slice of that version is like any other."""
     ledger = ledger_of(OLD[0])
