@@ -43,6 +43,8 @@ def found(start: int, stop: int, meta: ObjectMeta = META) -> Found:
 class Part:
     """Bytes of the object, then an end: an error, or for None the end."""
 
+    unread = 0
+
     def __init__(
         self, start: int, stop: int, end: EdgecacheError | None = None, *, piece: int = 100
     ) -> None:
@@ -173,6 +175,8 @@ async def test_progress_and_only_progress_forgets_the_attempts_before_it() -> No
     attempts = []
 
     class Zeros:
+        unread = 0
+
         def __init__(self, count: int) -> None:
             self.left = count
 

@@ -134,7 +134,8 @@ async def test_all_leave_and_the_next_client_is_served(site: Site) -> None:
 
 async def test_a_held_origin_answer_ends_in_time_when_all_have_left(serve: Serve) -> None:
     """Nothing is read for nobody for longer than `stall_timeout`."""
-    async with serve(log={"access": "off"}, fetch={"stall_timeout": 0.05}) as site:
+    quick = {"stall_timeout": 0.05, "retries": 0}
+    async with serve(log={"access": "off"}, fetch=quick) as site:
         put(site, 8)
         site.origin.hold(KEY, after=10)
         async with download(site, TARGET) as got:
