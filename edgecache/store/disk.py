@@ -74,12 +74,10 @@ class DiskStore(DiskRows):
         when `on_unlinked` was called. `on_lost`: what the folder held is gone, or was another's."""
         self.admission = admission
         self._limit, self._min_free, self._policy = limit, min_free, policy
-        self._clock = clock
-        self._tasks = Tasks()
+        self._clock, self._tasks = clock, Tasks()
         self._evicting = False
         self._slice_size = slice_size
-        self._on_removal = on_removal
-        self._on_lost = on_lost
+        self._on_removal, self._on_lost = on_removal, on_lost
         self._losses = 0
         self._attached = self._closed = self._damaged = False
         self._lingering = Lingering(linger, on_removal=on_unlinked)
@@ -94,10 +92,7 @@ class DiskStore(DiskRows):
             pins=lambda: self.admission.pins,
         )
         self._writer = StoreWriter(
-            self._folder,
-            is_slice=self._is_slice,
-            attach=self._attach,
-            on_swept=self._lingering.add,
+            self._folder, is_slice=self._is_slice, attach=self._attach, on_swept=self._lingering.add
         )
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
         self._open = OpenSlices(most_open(), on_free=self._lingering.add)

@@ -1,7 +1,7 @@
 import pickle  # noqa: TID251  # to plant what must never be read
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,56 +9,24 @@ import pytest
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey
-from edgecache.core.policy import GOES_FIRST
 from edgecache.store.index import MAX_META, SliceIndex
 from edgecache.store.index_rows import Found, Rows, meta_name
 from edgecache.store.rows import RowRefused
 from tests.slices import meta_of, sliced
+from tests.store import indexes
+from tests.store.indexes import (
+    EMPTY,
+    META,
+    NAMES,
+    UNKNOWN,
+    reopened,
+    rows_of,
+    sql,
+)
 from tests.store.test_rows import Payload
 
-META = meta_of()
-NAMES = [f"v1-1/ab/{'ab' * 16}-0", f"v1-1/ab/{'ab' * 16}-1", f"v1-1/cd/{'cd' * 16}-0"]
-EMPTY = Rows(0, 0)
-UNKNOWN = (0, 0.0)  # the count and priority of a slice that is new
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-@pytest.fixture
-def index(folder: Path) -> Iterator[SliceIndex]:
-    index = SliceIndex(folder, 2**30)
-    assert index.open() == EMPTY
-    yield index
-    index.close_reader()
-    index.close()
-
-
-def reopened(index: SliceIndex) -> Rows:
-    index.close_reader()
-    return index.open()
-
-
-def rows_of(index: SliceIndex) -> list[tuple[str, int, int, float]]:
-    """Opened again."""
-    rows: list[tuple[str, int, int, float]] = []
-
-    def take(found: Found) -> int:
-        rows[:] = found.rows
-        return len(rows)
-
-    index.close_reader()
-    assert index.open(take).slices == len(rows)
-    return rows
-
-
-def sql(folder: Path, statement: str, *values: object) -> None:
-    connection = sqlite3.connect(folder / "cache.db")
-    with connection:
-        connection.execute(statement, values)
-    connection.close()
+folder = indexes.folder
+index = indexes.index
 
 
 def test_rows_come_back_in_the_order_in_which_they_came(index: SliceIndex) -> None:
@@ -327,68 +295,6 @@ def test_objects_of_two_origins_do_not_meet() -> None:
     clip = sliced()
     other = clip.meta.key._replace(origin="other")
     assert meta_name(clip.meta.key) != meta_name(other)
-
-
-def test_uses_are_kept_in_the_rows(index: SliceIndex) -> None:
-    for name in NAMES:
-        index.add(name, 100, gone=())
-    index.remember([(3, 17.5, NAMES[1]), (9, 1.0, "v1-65536/of/none-0")], 2.5)
-    uses = {name: use for name, _, *use in rows_of(index)}
-    assert uses == {NAMES[0]: [0, 0.0], NAMES[1]: [3, 17.5], NAMES[2]: [0, 0.0]}
-
-
-def test_uses_by_another_policy_are_forgotten(index: SliceIndex, folder: Path) -> None:
-    index.add(NAMES[0], 100, gone=())
-    index.remember([(3, 17.5, NAMES[0])], 2.5)
-    index.close()
-    other = SliceIndex(folder, 2**30, "lru")
-    assert age_of(other) == 0.0
-    assert rows_of(other) == [(NAMES[0], 100, *UNKNOWN)]
-    other.close()
-    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
-
-
-@pytest.mark.parametrize(
-    "used", ["'x', 1.0", "3, 'x'", "-1, 1.0", "3, 9e999", "3, NULL", "3, -2.0"]
-)
-def test_a_use_that_nobody_counted_is_unknown(index: SliceIndex, folder: Path, used: str) -> None:
-    index.add(NAMES[0], 100, gone=())
-    index.close()
-    sql(folder, f"UPDATE Cache SET (access_count, access_time) = ({used})")
-    assert rows_of(index) == [(NAMES[0], 100, *UNKNOWN)]
-
-
-def age_of(index: SliceIndex) -> float:
-    ages = []
-
-    def take(found: Found) -> int:
-        ages.append(found.age)
-        return 0
-
-    index.open(take)
-    return ages[0]
-
-
-def test_the_age_is_kept_with_the_uses(index: SliceIndex) -> None:
-    assert age_of(index) == 0.0
-    index.add(NAMES[0], 100, gone=())
-    index.remember([(3, 17.5, NAMES[0])], 2.5)
-    assert age_of(index) == 2.5
-    assert reopened(index).refused == 0
-
-
-def test_an_age_that_was_not_written_is_the_least_of_the_priorities(
-    index: SliceIndex, folder: Path
-) -> None:
-    for name in NAMES:
-        index.add(name, 100, gone=())
-    uses = [(3, 17.5, NAMES[0]), (3, 8.5, NAMES[1]), (3, GOES_FIRST, NAMES[2])]
-    index.remember(uses, 2.5)
-    index.close()
-    for age in ("'x'", "-1.0", "9e999", "NULL"):
-        sql(folder, f"UPDATE Settings SET value = {age} WHERE key = 'slice_age'")
-        assert age_of(index) == 8.5
-        index.close()
 
 
 def test_pinned_versions_are_found_by_the_beginning_of_their_key(index: SliceIndex) -> None:
