@@ -12,7 +12,7 @@ from edgecache.core.errors import StoreError
 from edgecache.store.index import SliceIndex
 from edgecache.store.index_files import DATABASE, remove
 from tests.store import test_index
-from tests.store.test_index import EMPTY, META, NAMES, locked, other_schema, reopened, rows_of, zero
+from tests.store.indexes import EMPTY, META, NAMES, locked, other_schema, reopened, rows_of, zero
 
 folder, index = test_index.folder, test_index.index
 
