@@ -22,6 +22,7 @@ END_LIMIT = 10.0
 SHOWN = 30  # lines of what a server complained about
 USUAL = re.compile(r" INFO |^(Debug|Info): |^Child launched OK|^Error: Manager got SIGTERM")
 VARNISH_SIZE = "5G"
+SIZE = 20 * 2**30  # of the caches of nginx and edgecache
 TICKS = os.sysconf("SC_CLK_TCK")
 # Without sendfile and with large buffers nginx is faster at large hits on loopback.
 SENDFILE = {True: "sendfile on;", False: "sendfile off; output_buffers 2 512k;"}
@@ -87,9 +88,11 @@ def nginx(
     workers: int = 1,
     sendfile: bool = True,
     threads: bool = False,
+    size: int = SIZE,
+    name: str = "nginx",
 ) -> Iterator[Running]:
-    """With an empty cache; `threads` read what is not in memory."""
-    folder = fresh(directory / "nginx")
+    """With an empty cache of `size` bytes; `threads` read what is not in memory."""
+    folder = fresh(directory / name)
     port = free_port()
     values = {
         "PORT": str(port),
@@ -98,10 +101,11 @@ def nginx(
         "WORKERS": str(workers),
         "SENDFILE": SENDFILE[sendfile],
         "AIO": "aio threads;" if threads else "",
+        "SIZE": str(size),
     }
     fill_in("nginx.conf", values, folder)
     prefix = ["-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
-    with running("nginx", ["nginx", *prefix, "-g", "daemon off;"], port) as server:
+    with running(name, ["nginx", *prefix, "-g", "daemon off;"], port) as server:
         yield server
 
 
@@ -131,20 +135,25 @@ def varnish(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[
 
 
 @contextmanager
-def edgecache(directory: Path, origin_port: int, *, workers: int = 1) -> Iterator[Running]:
-    """With an empty cache."""
+def edgecache(
+    directory: Path, origin_port: int, *, workers: int = 1, size: int = SIZE
+) -> Iterator[Running]:
+    """With an empty cache of `size` bytes."""
     folder = fresh(directory / "edgecache")
     port = free_port()
-    values = settings(folder, port, origin_port, workers=workers)
+    values = settings(folder, port, origin_port, workers=workers, size=size)
     with running("edgecache", EDGECACHE, port, values) as server:
         yield server
 
 
-def settings(folder: Path, port: int, origin_port: int, *, workers: int = 1) -> dict[str, str]:
+def settings(
+    folder: Path, port: int, origin_port: int, *, workers: int = 1, size: int = SIZE
+) -> dict[str, str]:
     """What edgecache.yaml leaves open; the cache is in `folder / "cache"`."""
     return {
         "BENCH_PORT": str(port),
         "BENCH_WORKERS": str(workers),
+        "BENCH_SIZE": str(size),
         "BENCH_ADMIN_PORT": str(free_port()),
         "BENCH_ORIGIN_PORT": str(origin_port),
         "BENCH_DIR": str(folder),

@@ -4,19 +4,22 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from benchmarks import policy, steady
+from benchmarks import policy, steady, store_alone, store_churn
 from benchmarks.origin import Origin
 
 ROOT = Path(__file__).parent.parent
 
 
-NAMES = ["hits", "latency", "misses", "memory", "disk", "start", "profiles", "origin", "policy"]
+NAMES = ["hits", "latency", "misses", "memory", "disk", "store", "start", "profiles", "origin"]
+NAMES += ["policy"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,6 +76,39 @@ def test_an_answer_that_is_not_wanted_ends_the_run() -> None:
     request = b"GET /nothing HTTP/1.1\r\nHost: bench\r\n\r\n"
     with answering(0.0) as port, pytest.raises(SystemExit, match="404"):
         steady.run(port, lambda: request, rate=100, seconds=0.1)
+
+
+async def test_the_store_alone_takes_and_evicts_what_it_says(tmp_path: Path) -> None:
+    found = await store_alone.puts(tmp_path / "puts", 4096, 40, full=False)
+    assert found.rate > 0
+    assert found.p50 <= found.p99
+    gone = await store_alone.evictions(tmp_path / "evictions", 200)
+    assert gone.slices > 100
+    assert gone.p99 > 0
+
+
+def test_the_same_requests_in_every_run_and_the_popular_ones_more_often() -> None:
+    first, again = (list(islice(store_churn.paths(64 * 2**20, seed=1), 3000)) for _ in range(2))
+    assert first == again
+    count = Counter(path for path, _ in first)
+    objects = len(store_churn.lengths(64 * 2**20))
+    assert count.most_common(1)[0][1] > 3 * 3000 / objects
+    assert len(count) > 0.9 * objects
+
+
+def test_a_visitor_counts_what_it_was_sent() -> None:
+    with answering(0.0) as port:
+        found = store_churn.visit(port, 64 * 2**20, 0.2, seed=1, prefix="/bench")
+    assert found.requests >= store_churn.CONNECTIONS
+    assert found.sent >= found.requests * 64 * 2**10
+    assert not found.hits  # the origin knows no cache
+
+
+def test_what_a_cache_takes_of_the_disk_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "first").write_bytes(bytes(2**20))
+    with store_churn.sampling(tmp_path) as used:
+        pass
+    assert used[0] >= 2**20
 
 
 @pytest.mark.slow
