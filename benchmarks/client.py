@@ -54,6 +54,19 @@ def get(port: int, path: str, *, range_: str = "") -> Reply:
     )
 
 
+def connect(port: int, limit: float) -> socket.socket:
+    """For many requests, small ones at once."""
+    connection = socket.create_connection(("127.0.0.1", port), limit)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def is_hit(fields: dict[str, str]) -> bool:
+    """By what edgecache, nginx and Varnish say of it, each in its own field."""
+    status = fields.get("cache-status", fields.get("x-cache", ""))
+    return "hit" in status.replace(";", " ").lower().split()
+
+
 def request_head(path: str, range_: str = "") -> bytes:
     field = f"Range: {range_}\r\n" if range_ else ""
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{field}Connection: close\r\n\r\n".encode()

@@ -49,9 +49,10 @@ def run(
     threads: int = 1,
     ranges: Ranges | None = None,
     etag: str = "",
+    connections: int = CONNECTIONS,
 ) -> Load:
     """Ends the run if a single request failed: such a figure means nothing."""
-    command = ["wrk", f"-t{threads}", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)]
+    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
     if etag:
         command += ["-H", f"If-None-Match: {etag}"]
     url = f"http://127.0.0.1:{server.port}"

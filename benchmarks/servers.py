@@ -21,7 +21,7 @@ START_ANSWERS = 8  # so that, most likely, each worker has given one
 END_LIMIT = 10.0
 SHOWN = 30  # lines of what a server complained about
 USUAL = re.compile(r" INFO |^(Debug|Info): |^Child launched OK|^Error: Manager got SIGTERM")
-CACHE_SIZE = 20 * 2**30
+CACHE_SIZE = 20 * 2**30  # of the caches of nginx and edgecache
 VARNISH_SIZE = 5 * 2**30
 TICKS = os.sysconf("SC_CLK_TCK")
 # Without sendfile and with large buffers nginx is faster at large hits on loopback.
@@ -92,9 +92,10 @@ def nginx(
     sendfile: bool = True,
     threads: bool = False,
     size: int = CACHE_SIZE,
+    name: str = "nginx",
 ) -> Iterator[Running]:
-    """With an empty cache; `threads` read what is not in memory."""
-    folder = fresh(directory / "nginx")
+    """With an empty cache of `size` bytes; `threads` read what is not in memory."""
+    folder = fresh(directory / name)
     port = free_port()
     values = {
         "PORT": str(port),
@@ -107,7 +108,7 @@ def nginx(
     }
     fill_in("nginx.conf", values, folder)
     prefix = ["-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
-    with running("nginx", ["nginx", *prefix, "-g", "daemon off;"], port) as server:
+    with running(name, ["nginx", *prefix, "-g", "daemon off;"], port) as server:
         yield server
 
 
@@ -142,7 +143,7 @@ def varnish(
 def edgecache(
     directory: Path, origin_port: int, *, workers: int = 1, size: int = CACHE_SIZE
 ) -> Iterator[Running]:
-    """With an empty cache."""
+    """With an empty cache of `size` bytes."""
     folder = fresh(directory / "edgecache")
     port = free_port()
     values = settings(folder, port, origin_port, workers=workers, size=size)
@@ -157,10 +158,10 @@ def settings(
     return {
         "BENCH_PORT": str(port),
         "BENCH_WORKERS": str(workers),
+        "BENCH_SIZE": str(size),
         "BENCH_ADMIN_PORT": str(free_port()),
         "BENCH_ORIGIN_PORT": str(origin_port),
         "BENCH_DIR": str(folder),
-        "BENCH_SIZE": str(size),
     }
 
 

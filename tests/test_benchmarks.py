@@ -7,14 +7,16 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
-from benchmarks import client, origin, policy, steady
+from benchmarks import client, origin, policy, steady, store_alone, store_churn
 from benchmarks.bucket import Bucket, Manner, digest
 from benchmarks.misses import sent_by
 from benchmarks.servers import Running
@@ -22,10 +24,8 @@ from benchmarks.servers import Running
 ROOT = Path(__file__).parent.parent
 
 
-NAMES = [
-    *("hits", "latency", "misses", "memory", "disk", "start", "profiles", "origin", "policy"),
-    "bucket",
-]
+NAMES = ["hits", "latency", "misses", "memory", "disk", "store", "start", "profiles", "origin"]
+NAMES += ["policy", "bucket"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -172,6 +172,39 @@ def test_the_table_has_all_servers_and_what_is_asked() -> None:
     assert rows[0] == ["cold 1024 MiB: seconds", "11.0 (12.0)", "5.5 (6.0)", "2.5 (3.0)", ""]
     assert rows[1][1:] == ["0.23 (0.17-0.30)", "0.47 (0.33-0.60)", "", "<= 0.3, <= 0.5"]
     assert rows[5] == ["1 % broken, 9 reads of 16 MiB: failed", "4", "4", "4", "0"]
+
+
+async def test_the_store_alone_takes_and_evicts_what_it_says(tmp_path: Path) -> None:
+    found = await store_alone.puts(tmp_path / "puts", 4096, 40, full=False)
+    assert found.rate > 0
+    assert found.p50 <= found.p99
+    gone = await store_alone.evictions(tmp_path / "evictions", 200)
+    assert gone.slices > 100
+    assert gone.p99 > 0
+
+
+def test_the_same_requests_in_every_run_and_the_popular_ones_more_often() -> None:
+    first, again = (list(islice(store_churn.paths(64 * 2**20, seed=1), 3000)) for _ in range(2))
+    assert first == again
+    count = Counter(path for path, _ in first)
+    objects = len(store_churn.lengths(64 * 2**20))
+    assert count.most_common(1)[0][1] > 3 * 3000 / objects
+    assert len(count) > 0.9 * objects
+
+
+def test_a_visitor_counts_what_it_was_sent() -> None:
+    with answering(Manner()) as port:
+        found = store_churn.visit(port, 64 * 2**20, 0.2, seed=1, prefix="/bench")
+    assert found.requests >= store_churn.CONNECTIONS
+    assert found.sent >= found.requests * 64 * 2**10
+    assert not found.hits  # the origin knows no cache
+
+
+def test_what_a_cache_takes_of_the_disk_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "first").write_bytes(bytes(2**20))
+    with store_churn.sampling(tmp_path) as used:
+        pass
+    assert used[0] >= 2**20
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -276,10 +276,10 @@ async def test_a_thousand_reads_of_which_one_in_a_hundred_breaks(site: Site) -> 
     keys = [f"outputs/{number:03}.webp" for number in range(1000)]
     for number, key in enumerate(keys):
         site.origin.put(key, Pattern(length, number))
+    kinds: list[Callable[[int], Action]] = [Cut, Reset]
     broken = chance.sample(keys, 10)
     for key in broken:
-        kind: Callable[[int], Action] = chance.choice([Cut, Reset])
-        site.origin.fault(kind(chance.randrange(length)), key=key)
+        site.origin.fault(chance.choice(kinds)(chance.randrange(length)), key=key)
     for at in range(0, len(keys), 20):
         replies = await gather(*(site.get(f"/{key}") for key in keys[at : at + 20]))
         for number, reply in enumerate(replies, at):

@@ -11,10 +11,11 @@ import pytest
 from edgecache.core.errors import StoreError
 from edgecache.store.index import SliceIndex
 from edgecache.store.index_files import DATABASE, remove
-from tests.store import test_index
-from tests.store.indexes import EMPTY, META, NAMES, locked, other_schema, reopened, rows_of, zero
+from tests.store import indexes
+from tests.store.indexes import EMPTY, META, NAMES, reopened, rows_of
+from tests.store.test_index import locked, other_schema, zero
 
-folder, index = test_index.folder, test_index.index
+folder, index = indexes.folder, indexes.index
 
 
 @pytest.mark.parametrize("code", ["SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_PROTOCOL"])
