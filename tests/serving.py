@@ -338,7 +338,13 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
         "admin": {"port": 0},
         "origins": {"volume": origin.settings | settings.get("origin", {})},
         "cache": {"dir": folder / "cache", "slice_size": SLICE},
-        "fetch": {"first_run": SLICE, "image_run": 4 * SLICE, "max_run": 4 * SLICE},
+        # Fetched ahead it is only where that is what is tested: by how the client reads.
+        "fetch": {
+            "first_run": SLICE,
+            "image_run": 4 * SLICE,
+            "max_run": 4 * SLICE,
+            "readahead": 0,
+        },
         "log": {"access_file": str(folder / "access.log")},
     }
     for section, values in settings.items():

@@ -17,6 +17,7 @@ from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
 from edgecache.purger import Purger
+from edgecache.readahead import Readahead
 from edgecache.shared import Shared
 from edgecache.store import SliceStore
 from edgecache.store.disk import DiskStore
@@ -129,6 +130,11 @@ class Server:
             store=self.store,
             catalog=self.catalog,
             fills=fills,
+            readahead=Readahead(
+                self._clock,
+                on_lost=metrics.readahead_wasted.inc,
+                on_recovered=metrics.readahead_recovered.inc,
+            ),
             generations=self.generations,
             metrics=metrics,
             tasks=self.tasks,
