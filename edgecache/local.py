@@ -14,10 +14,10 @@ from edgecache.core.index import StoredResponse
 from edgecache.core.model import ByteSpan, Result, SliceKey, Source
 from edgecache.core.plan import Plan, plan_answer
 from edgecache.core.ranges import slice_span, slices_of
-from edgecache.fill import PIECE
 from edgecache.hits import MOST_AT_HAND
 from edgecache.request import Answer, ObjectRequest, Piece
 from edgecache.shelf import Shelf
+from edgecache.slice_buffer import PIECE
 from edgecache.store import Bytes
 from edgecache.store.reader import ReadStore
 

@@ -11,9 +11,9 @@ from edgecache.core.model import ByteSpan, Forward, Reason, Result, Source
 from edgecache.core.plan import PROBE, Plan, plan_answer
 from edgecache.core.ranges import RangeSpec, parse_range, select
 from edgecache.core.reply import Found
-from edgecache.fill import PIECE
 from edgecache.lookup import Lookup
 from edgecache.request import Answer, ObjectRequest, Piece
+from edgecache.slice_buffer import PIECE
 from edgecache.upstream import Body
 
 

@@ -20,10 +20,11 @@ from edgecache.core.model import ByteSpan, Reason, SliceKey, Source
 from edgecache.core.plan import RunSizes
 from edgecache.core.ranges import IntRange, slice_span, slices_of
 from edgecache.core.reply import Found, NotModified
-from edgecache.fill import PIECE, Fill, FillTable, SliceBuffer
+from edgecache.fill import Fill, FillTable
 from edgecache.origins import Origins
 from edgecache.readahead import Ahead, Readahead, Slices
 from edgecache.request import Piece
+from edgecache.slice_buffer import PIECE, SliceBuffer
 from edgecache.store import Bytes, OpenSlice, SliceStore
 from edgecache.tasks import Tasks
 from edgecache.upstream import Body

@@ -3,7 +3,8 @@
 import asyncio
 
 from edgecache.core.model import FillStatus, ObjectKey, ObjectMeta, SliceKey
-from edgecache.fill import Ask, Fill, FillTable, SliceBuffer, Source
+from edgecache.fill import Ask, Fill, FillTable, Source
+from edgecache.slice_buffer import SliceBuffer
 from edgecache.tasks import Tasks
 from tests.pattern import Pattern
 from tests.waiting import until

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDict
 
-from edgecache.fill import Fill, SliceBuffer
+from edgecache.fill import Fill
+from edgecache.slice_buffer import SliceBuffer
 from edgecache.upstream import HttpBody
 from tests.pattern import Pattern
 from tests.serving import MAX_HEAD, SLICE, Fields, Site, parse_head, request_bytes

@@ -8,7 +8,7 @@ import pytest
 
 from edgecache import fill as fill_module
 from edgecache.core.errors import UpstreamError
-from edgecache.fill import SliceBuffer
+from edgecache.slice_buffer import SliceBuffer
 from tests.reading import alive
 from tests.stack import SIZE, Stack, turn
 

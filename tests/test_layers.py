@@ -82,13 +82,13 @@ ALLOWED = {
     # The story of a request
     "engine": "body catalog lookup metrics passthrough request stream",
     "warm": "catalog lookup origins request store stream",
-    "local": "body fill hits request shelf store store.reader",
+    "local": "body hits request shelf slice_buffer store store.reader",
     "shelf": "generations store.reader",
     "hits": "request store",
     "body": "request",
-    "passthrough": "fill lookup request upstream",
+    "passthrough": "lookup request slice_buffer upstream",
     "lookup": "catalog origins request stream tasks upstream",
-    "stream": "catalog fill origins readahead request store tasks upstream",
+    "stream": "catalog fill origins readahead request slice_buffer store tasks upstream",
     "readahead": "fill",
     "request": "store",
     "origins": "metrics traffic upstream",
@@ -98,7 +98,8 @@ ALLOWED = {
     # Adapters: none knows another's side
     "upstream": "config config_fetch",
     "listing": "config config_fetch",
-    "fill": "tasks",
+    "fill": "slice_buffer tasks",
+    "slice_buffer": "",
     "store.disk": "descriptors store store.disk_rows store.files store.folder store.index "
     "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
     "store.writer tasks",
@@ -191,6 +192,7 @@ ALLOWED = {
     "core.cors": "",
     "core.headers": "",
     "core.media_types": "",
+    "core.readahead": "",
     "core.retry": "",
     "core.tags": "",
     "core.units": "",

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from edgecache import fill
-from edgecache.fill import PIECE
+from edgecache.slice_buffer import PIECE
 from edgecache.web.protocol import WRITE_BUFFER
 from tests import serving
 from tests.pattern import Pattern
