@@ -74,6 +74,7 @@ class Fill:
         self.status = FillStatus.FILLING
         self.outwaited = False  # its readers were too slow for it
         self.keeps = True  # what it brings is stored
+        self.refused = False  # the store did not take a slice
         self._slice_size = slice_size
         self._watcher = watcher
         self._at = numbers.start  # the slice that is coming in
@@ -81,7 +82,6 @@ class Fill:
         self._front = numbers.start - 1 if ahead else numbers.start
         self._awaited = 0  # by readers that have not come yet
         self._answered = False  # the origin has begun to send
-        self._refused = False  # the store did not take a slice
         self._everything = False  # the origin sends the whole object
         self._demands: dict[object, int] = {}
         self._was_read = False
@@ -212,7 +212,7 @@ class Fill:
     async def _wanted(self, number: int) -> bool:
         """Whether to go on with slice `number`; waits while it is too far ahead of the readers."""
         while number in self._buffers and (self._demands or not self._was_read):
-            if self._awaited and self.keeps and not self._refused:
+            if self._awaited and self.keeps and not self.refused:
                 return True
             if self._demands and number >= max(self._demands.values()):
                 return False
@@ -240,7 +240,7 @@ class Fill:
                     stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
         finally:
             buffer.settle(stored=stored)
-        self._refused = self._refused or not stored
+        self.refused = self.refused or not stored
         if stored or number < self._front or (self.ahead and number > self._front):
             self._buffers.pop(number, None)
         else:

@@ -171,7 +171,8 @@ class Ahead:
         self._pace = Pace(readahead.limits)
         self._first: int | None = None  # that it read
         self._next = 0  # the slice up to which all is there, or on its way, or was
-        self._at = self._waited = self._taken = 0.0  # of the slice it is at
+        self._waited = self._taken = 0.0  # of the slice it is at
+        self._at = readahead.clock()
         self._awaiting: dict[Run, ExitStack] = {}
         self._failed: set[Run] = set()
 
@@ -204,11 +205,10 @@ class Ahead:
         behind = number - BEHIND
         stored = behind < self._first or self._is_stored(behind)
         self._pace.read(self._waited, self._taken, self._at, stored=stored)
+        self._waited = self._taken = 0.0
 
     def come(self, number: int) -> None:
         """The reader has come to slice `number`: what follows is to be on its way."""
-        self._at = self._readahead.clock()
-        self._waited = self._taken = 0.0
         self._pass(number)
         window = self._pace.window
         if not window:
@@ -221,8 +221,7 @@ class Ahead:
 
     def _pass(self, number: int) -> None:
         for run in tuple(self._awaiting):
-            has_failed = run.fill.status in (FillStatus.FAILED, FillStatus.VERSION_CHANGED)
-            if has_failed and run not in self._failed:
+            if run not in self._failed and has_failed(run.fill):
                 self._failed.add(run)
                 self.failed()
             if number > run.keys[-1].number:
@@ -264,3 +263,9 @@ class Ahead:
     def _is_absent(self, number: int) -> bool:
         find = self._slices.find
         return not self._is_stored(number) and find(self._slices.version, number) is None
+
+
+def has_failed(fill: Fill) -> bool:
+    """Whether its readers may find nothing where they come to."""
+    is_bad = fill.status in (FillStatus.FAILED, FillStatus.VERSION_CHANGED)
+    return is_bad or fill.refused or not fill.keeps

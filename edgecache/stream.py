@@ -76,7 +76,6 @@ class Reading:
         self.buffer = None
         if self.fill is not None:
             self.fill.advance(number)
-        self.ahead.come(number)
 
     def window(self) -> int:
         """How many bytes to ask for now: twice as many each time, if the reader keeps up."""
@@ -178,6 +177,9 @@ class Streams:
                 stop = min(span.stop, whole.stop) - whole.start
                 reading.advance(number)
                 opened = await self._opened(stored, number)
+                if opened is None:
+                    reading.buffer = await self._buffer(reading, number)
+                ahead.come(number)  # now: what it waits for is asked for first
                 while opened is not None and start < stop:
                     data = await _read(opened, start, min(stop, start + PIECE))
                     if data is None:
