@@ -211,6 +211,7 @@ class Server:
             case "/uses":
                 for key, count in read_uses(data):
                     self.store.used(key, count)
+                    self._lasting.readahead.serve(key)
             case "/given":
                 self.accounts.gave(read_given(data), self._clock())
             case _:
