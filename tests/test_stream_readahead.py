@@ -11,6 +11,7 @@ from edgecache.core.readahead import FIRST, PAUSE, ROW, AheadLimits
 from edgecache.readahead import Readahead
 from edgecache.store.memory import MemoryStore
 from tests import serving
+from tests.cluster import Cluster
 from tests.faults import Action, Cut, Error, Gate, Reset
 from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, Download, at_rest, download, fetch, held, put, span, still
@@ -40,7 +41,7 @@ async def site(store: MemoryStore, serve: Serve) -> AsyncIterator[Site]:
 
 
 def readahead_of(site: Site) -> Readahead:
-    assert not isinstance(site.server, serving.Cluster)
+    assert not isinstance(site.server, Cluster)
     return site.server._lasting.readahead
 
 
