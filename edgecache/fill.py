@@ -5,7 +5,8 @@ that its foremost reader has not come to; once nobody wants more, it ends with t
 no slice is begun while too many wait for the disk.
 
 A slice ahead would be a second one in memory for each slow client, and gain nothing: what the
-origin sends meanwhile waits in the connection, and what the client plays in its socket.
+origin sends meanwhile waits in the connection, and what the client plays in its socket. Only a fill
+ahead, for a reader who is faster than the origin, brings all of it as fast as the store takes it.
 """
 
 import asyncio
@@ -44,6 +45,14 @@ Ask = Callable[[], Awaitable[tuple[Source, range]]]
 Sink = Callable[[SliceKey, ObjectMeta, bytearray], Awaitable[bool]]
 
 
+class Watcher(Protocol):
+    """Keeps account of what fills bring."""
+
+    def received(self, fill: "Fill", number: int) -> None: ...
+
+    def ended(self, fill: "Fill") -> None: ...
+
+
 class Fill:
     """One origin answer on its way into a run of slices of one version."""
 
@@ -53,19 +62,30 @@ class Fill:
         numbers: range,
         slice_size: int,
         on_replaced: Callable[[], None] = lambda: None,
+        *,
+        ahead: bool = False,
+        watcher: Watcher | None = None,
     ) -> None:
-        """`on_replaced`: the origin no longer has this version. Readers hear of it after that."""
+        """`on_replaced`: the origin no longer has this version. Readers hear of it after that.
+        `ahead`: of readers that it is `awaited` by."""
         self.meta = meta
         self._on_replaced = on_replaced
         self.on_waste: Callable[[int], None] = no_count
         self.version = meta.version
         self.numbers = numbers
+        self.ahead = ahead
+        self.spilled = 0  # bytes of slices that did not come to their end
         self.status = FillStatus.FILLING
         self.outwaited = False  # its readers were too slow for it
         self.keeps = True  # what it brings is stored
+        self.refused = False  # the store did not take a slice
         self._slice_size = slice_size
+        self._watcher = watcher
         self._at = numbers.start  # the slice that is coming in
-        self._front = numbers.start  # the foremost one that a reader has come to
+        # The foremost one that a reader has come to.
+        self._front = numbers.start - 1 if ahead else numbers.start
+        self._awaited = 0  # by readers that have not come yet
+        self._answered = False  # the origin has begun to send
         self._everything = False  # the origin sends the whole object
         self._demands: dict[object, int] = {}
         self._was_read = False
@@ -94,7 +114,12 @@ class Fill:
 
     def is_near(self, number: int) -> bool:
         """Whether the slice comes next, or no other fill could have it sooner."""
+        if self.ahead and not self._answered:  # it may wait for its turn behind everybody else
+            return False
         return number <= self._at + 1 or self._everything
+
+    def size_of(self, number: int) -> int:
+        return len(slice_span(number, self._slice_size, self.meta.length))
 
     @contextmanager
     def reader(self, stop: int) -> Iterator[None]:
@@ -109,6 +134,16 @@ class Fill:
             del self._demands[token]
             self._changed.set()
             self._settle()
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Counts a reader in, who will come: a fill ahead goes on for it."""
+        self._awaited += 1
+        try:
+            with self.reader(self.numbers.stop):
+                yield
+        finally:
+            self._awaited -= 1
 
     def advance(self, number: int) -> None:
         """A reader has come to slice `number`, wherever it has its bytes from."""
@@ -138,20 +173,28 @@ class Fill:
         source: Source | None = None
         storing: asyncio.Task[None] | None = None
         try:
-            asked = self.numbers
+            if not (asked := self.numbers):
+                self._give_up()
+                return
             source, numbers = await ask()
+            self._answered = True
             if numbers != asked:
+                if self.ahead:
+                    raise UpstreamError("the origin sends what was not asked for")
                 self._everything = True
                 self._widen(numbers)
             rest = memoryview(b"")
             for number in numbers:
-                if number != numbers.start and not await self._wanted(number):
-                    self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
+                is_sure = number == numbers.start and not self.ahead
+                if not is_sure and not await self._wanted(number):
+                    self._give_up()
                     break
                 self._at = number
                 await self._wait_for(disk)
                 buffer = self._buffers[number]
                 rest = await _receive(source, buffer, rest)
+                if self._watcher is not None:
+                    self._watcher.received(self, number)
                 if storing is not None and self.keeps:  # at most one is on its way to the disk
                     stored, _ = await asyncio.wait([storing], timeout=DISK_PATIENCE)
                     self.keeps = bool(stored)
@@ -184,6 +227,8 @@ class Fill:
     async def _wanted(self, number: int) -> bool:
         """Whether to go on with slice `number`; waits while it is too far ahead of the readers."""
         while number in self._buffers and (self._demands or not self._was_read):
+            if self._awaited and self.keeps and not self.refused:
+                return True
             if self._demands and number >= max(self._demands.values()):
                 return False
             if self._demands and number <= self._front:
@@ -201,7 +246,8 @@ class Fill:
     async def _store(
         self, number: int, buffer: SliceBuffer, sink: Sink, disk: asyncio.Semaphore
     ) -> None:
-        """What the store did not take is kept until the foremost reader has passed it."""
+        """What the store did not take is kept until the foremost reader has passed it, if there is
+        one: what nobody has come to yet would fill the memory."""
         stored = False
         try:
             async with disk:
@@ -209,9 +255,10 @@ class Fill:
                     stored = await sink(SliceKey(self.version, number), self.meta, buffer.data)
         finally:
             buffer.settle(stored=stored)
+        self.refused = self.refused or not stored
         if stored:
             self._buffers.pop(number, None)
-        elif number < self._front:
+        elif number < self._front or (self.ahead and number > self._front):
             self._let_go(number)
         else:
             self._unsaved.add(number)
@@ -225,13 +272,14 @@ class Fill:
         """An origin that ignores Range sends everything: all slices of it are kept."""
         for number in numbers:
             if number not in self._buffers:
-                span = slice_span(number, self._slice_size, self.meta.length)
-                self._buffers[number] = SliceBuffer(len(span))
+                self._buffers[number] = SliceBuffer(self.size_of(number))
 
     def stopped(self) -> None:
-        """Its task has ended. Only one that was cancelled or hit a bug still has readers."""
+        """Its task has ended. One that was cancelled or hit a bug may still have readers."""
         if self.status is FillStatus.FILLING:
             self._end(FillStatus.FAILED, UpstreamError("the fill was stopped"))
+        if self._watcher is not None:
+            self._watcher.ended(self)
         self._over = True
         self._settle()
 
@@ -246,11 +294,15 @@ class Fill:
         self.on_waste(self._wasted)
         self._broken, self._wasted = None, 0
 
+    def _give_up(self) -> None:
+        self._end(FillStatus.ABANDONED, UpstreamError("the fill was given up"))
+
     def _end(self, status: FillStatus, error: EdgecacheError) -> None:
         self.status = status
         for number, buffer in tuple(self._buffers.items()):
             buffer.fail(error)
             if not buffer.complete:  # complete ones are on their way to the store
+                self.spilled += buffer.filled
                 del self._buffers[number]
                 if buffer.filled:
                     self._broken = buffer

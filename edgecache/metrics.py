@@ -90,6 +90,12 @@ class Metrics:
         )
         self.fills_active = self._gauge("fills_active", "Running fills")
         self.fills = families.counters("fills", "Fills by how they ended", ("end",))
+        self.readahead_wasted = families.counter(
+            "readahead_wasted_bytes", "Bytes fetched ahead whose readers left before them"
+        )
+        self.readahead_recovered = families.counter(
+            "readahead_recovered_bytes", "Of those, bytes that others read later"
+        )
         self.version_changes = families.counters(
             "version_changes", "Objects seen replaced at the origin", ("where",)
         )

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from itertools import chain, islice
 
 from edgecache.catalog import Catalog
 from edgecache.core.errors import (
+    EdgecacheError,
     NotFound,
     RangeNotSatisfiable,
     StoreError,
@@ -20,6 +22,7 @@ from edgecache.core.ranges import IntRange, slice_span, slices_of
 from edgecache.core.reply import Found, NotModified
 from edgecache.fill import Fill, FillTable
 from edgecache.origins import Origins
+from edgecache.readahead import Ahead, Readahead, Slices
 from edgecache.request import Piece
 from edgecache.slice_buffer import PIECE, SliceBuffer
 from edgecache.store import Bytes, OpenSlice, SliceStore
@@ -30,6 +33,9 @@ from edgecache.upstream import Body
 DISCARD_LIMIT = 2**16
 # How long a reader that jumps ahead in a running fill waits for it before it asks for itself.
 SEEK_PATIENCE = 0.25
+# How long one waits for the answer to what was asked for ahead, which may wait for its turn behind
+# everybody else. Longer, for where it does not, the same would be asked for twice.
+AHEAD_PATIENCE = 1.0
 # Of how many slices `missing` speaks: no request is worth a second of the event loop's time.
 MOST_LOOKED_AT = 2**16
 # How many slices of an answer are opened before its head where the origin may not stand in for one.
@@ -39,9 +45,23 @@ MOST_OPENED = 8
 class Reading:
     """One response's way through a version: the fill it is attached to, and how far it asks."""
 
-    def __init__(self, stop: int, window: int, sizes: RunSizes) -> None:
-        self.stop = stop
+    def __init__(
+        self,
+        stored: StoredResponse,
+        route: Route,
+        numbers: range,
+        window: int,
+        sizes: RunSizes,
+        ahead: Ahead,
+        reason: Reason = Reason.DEMAND,
+    ) -> None:
+        self.ahead = ahead
+        self.stored = stored
+        self.route = route
+        self.stop = numbers.stop
+        self.reason = reason
         self.fill: Fill | None = None
+        self.buffer: SliceBuffer | None = None  # of the slice it has come to
         self._window = window
         self._most = sizes.max_run
         self._least = sizes.slice_size
@@ -55,6 +75,7 @@ class Reading:
         return fill
 
     def advance(self, number: int) -> None:
+        self.buffer = None
         if self.fill is not None:
             self.fill.advance(number)
 
@@ -66,7 +87,13 @@ class Reading:
         self._window = 2 * window
         return window
 
+    @property
+    def has_bought(self) -> bool:
+        """Whether the slice it has come to was bought for a reader who had."""
+        return self.buffer is not None and self.fill is not None and not self.fill.ahead
+
     def close(self) -> None:
+        self.ahead.close()
         self._attachment.close()
 
 
@@ -79,6 +106,7 @@ class Streams:
         catalog: Catalog,
         sizes: RunSizes,
         tasks: Tasks,
+        readahead: Readahead,
     ) -> None:
         self._store = store
         self._fills = fills
@@ -86,6 +114,7 @@ class Streams:
         self._catalog = catalog
         self.sizes = sizes
         self._tasks = tasks
+        self._readahead = readahead
         origins.here = self._here
 
     def _here(self, meta: ObjectMeta, span: ByteSpan) -> int:
@@ -131,8 +160,11 @@ class Streams:
             else:
                 is_here = self._store.has(SliceKey(stored.version, number))
             if not is_here:
-                with closing(Reading(number + 1, self.sizes.slice_size, self.sizes)) as reading:
-                    await (await self._buffer(stored, route, reading, number)).wait(0, 1)
+                only = range(number, number + 1)
+                ahead = self._ahead(stored, route, only.stop)
+                size = self.sizes.slice_size
+                with closing(Reading(stored, route, only, size, self.sizes, ahead)) as reading:
+                    await self._view(reading, number, 0, 1)
                 return
 
     def admits(self, stored: StoredResponse) -> bool:
@@ -161,7 +193,18 @@ class Streams:
         async def ask() -> tuple[Body, range]:
             return body, numbers
 
-        self._fills.start(self._fill(stored, numbers), ask, self._store.put)
+        fill = self._fill(stored, numbers, Reason.DEMAND)
+        self._fills.start(fill, ask, self._store.put)
+
+    def _fill(self, stored: StoredResponse, numbers: range, reason: Reason) -> Fill:
+        return Fill(
+            stored.meta,
+            numbers,
+            self.sizes.slice_size,
+            lambda: self._catalog.replaced(stored),
+            ahead=reason is Reason.READAHEAD,
+            watcher=None if reason is Reason.WARM else self._readahead,
+        )
 
     async def pieces(
         self, stored: StoredResponse, route: Route, span: ByteSpan
@@ -173,26 +216,32 @@ class Streams:
         """
         numbers = slices_of(span, self.sizes.slice_size)
         window = self.sizes.window(stored.meta.key.key, span, stored.meta.length)
-        with closing(Reading(numbers.stop, window, self.sizes)) as reading:
+        ahead = self._ahead(stored, route, numbers.stop)
+        with closing(Reading(stored, route, numbers, window, self.sizes, ahead)) as reading:
             for number in numbers:
                 whole = slice_span(number, self.sizes.slice_size, stored.meta.length)
                 start = max(span.start, whole.start) - whole.start
                 stop = min(span.stop, whole.stop) - whole.start
                 reading.advance(number)
                 opened = await self._opened(stored, number)
+                if opened is None:
+                    reading.buffer = await self._buffer(reading, number)
+                ahead.come(number)  # now: what it waits for is asked for first
                 while opened is not None and start < stop:
                     data = await _read(opened, start, min(stop, start + PIECE))
                     if data is None:
                         break  # the disk failed under us: the origin has these bytes too
+                    ahead.gives()
                     yield Source.CACHE, data
+                    ahead.gave()
                     start += len(data)
-                if start == stop:
-                    continue
-                buffer = await self._buffer(stored, route, reading, number)
                 while start < stop:
-                    view = await buffer.wait(start, stop)
+                    view = await self._view(reading, number, start, stop)
+                    ahead.gives()
                     yield Source.FILL, view
+                    ahead.gave()
                     start += len(view)
+                ahead.leave(number, bought=reading.has_bought)
 
     async def keep(
         self, stored: StoredResponse, route: Route, numbers: range, reason: Reason
@@ -203,17 +252,23 @@ class Streams:
         """
         window = len(numbers) * self.sizes.slice_size
         last: SliceBuffer | None = None
-        with closing(Reading(numbers.stop, window, self.sizes)) as reading:
+        ahead = self._ahead(stored, route, numbers.stop)
+        with closing(Reading(stored, route, numbers, window, self.sizes, ahead, reason)) as reading:
             for number in numbers:
                 reading.advance(number)
                 if self._store.has(SliceKey(stored.version, number)):
                     continue
-                buffer = await self._buffer(stored, route, reading, number, reason)
-                await buffer.wait(buffer.length - 1, buffer.length)
+                size = len(slice_span(number, self.sizes.slice_size, stored.meta.length))
+                await self._view(reading, number, size - 1, size)
                 if last is not None and not await last.stored():
                     return False
-                last = buffer
+                last = reading.buffer
             return last is None or await last.stored()
+
+    def _ahead(self, stored: StoredResponse, route: Route, stop: int) -> Ahead:
+        fetch = partial(self._fetch, stored, route, reason=Reason.READAHEAD)
+        find, has = self._fills.find, self._store.has
+        return Ahead(self._readahead, Slices(stored.version, stop, has, find, fetch))
 
     async def _opened(self, stored: StoredResponse, number: int) -> OpenSlice | None:
         key = SliceKey(stored.version, number)
@@ -222,29 +277,38 @@ class Streams:
             return await self._store.open(key, stored.meta)
         return opened
 
-    async def _buffer(
-        self,
-        stored: StoredResponse,
-        route: Route,
-        reading: Reading,
-        number: int,
-        reason: Reason = Reason.DEMAND,
-    ) -> SliceBuffer:
+    async def _view(self, reading: Reading, number: int, start: int, stop: int) -> memoryview:
+        """Bytes of a slice from `start` on, as soon as there are any; what fails that was asked for
+        ahead is asked for again."""
+        while True:
+            if reading.buffer is None:
+                reading.buffer = await self._buffer(reading, number)
+            try:
+                return await reading.buffer.wait(start, stop)
+            except EdgecacheError:
+                if reading.has_bought:
+                    raise
+                reading.buffer = None
+
+    async def _buffer(self, reading: Reading, number: int) -> SliceBuffer:
         """The slice from a fill that has it at hand, or soon, else from one of the reader's own."""
-        while (fill := self._fill_with(stored, reading, number)) is not None:
+        while (fill := self._fill_with(reading, number)) is not None:
             buffer = reading.attach(fill).take(number)
-            if fill.is_near(number) or await _begins(buffer):
+            patience = AHEAD_PATIENCE if fill.ahead else SEEK_PATIENCE
+            if fill.is_near(number) or await _begins(buffer, patience):
                 return buffer
             fill.leave(number)
-        numbers = self._run(stored, number, reading.stop, reading.window())
-        fill = self._fetch(stored, route, numbers, reason)
+            if fill.ahead:
+                reading.ahead.failed()
+        numbers = self._run(reading.stored, number, reading.stop, reading.window())
+        fill = self._fetch(reading.stored, reading.route, numbers, reading.reason)
         return reading.attach(fill).take(number)
 
-    def _fill_with(self, stored: StoredResponse, reading: Reading, number: int) -> Fill | None:
+    def _fill_with(self, reading: Reading, number: int) -> Fill | None:
         """The reader's own fill first: that has what the store did not take, ended or not."""
         if reading.fill is not None and reading.fill.covers(number):
             return reading.fill
-        return self._fills.find(stored.version, number)
+        return self._fills.find(reading.stored.version, number)
 
     def _fetch(self, stored: StoredResponse, route: Route, numbers: range, reason: Reason) -> Fill:
         async def ask() -> tuple[Body, range]:
@@ -264,12 +328,8 @@ class Streams:
                 raise VersionChanged("the object was replaced while it was read")
             return body, self._whole_slices(found)
 
-        fill = self._fill(stored, numbers)
+        fill = self._fill(stored, numbers, reason)
         return self._fills.start(fill, ask, self._store.put)
-
-    def _fill(self, stored: StoredResponse, numbers: range) -> Fill:
-        size = self.sizes.slice_size
-        return Fill(stored.meta, numbers, size, lambda: self._catalog.replaced(stored))
 
     def _run(self, stored: StoredResponse, number: int, stop: int, window: int) -> range:
         """The slices from `number` to fetch at once: up to what is there or on its way."""
@@ -313,10 +373,11 @@ async def _read(opened: OpenSlice, start: int, stop: int) -> Bytes | None:
         return None
 
 
-async def _begins(buffer: SliceBuffer) -> bool:
-    """Whether the slice's first byte comes within a reader's patience."""
+async def _begins(buffer: SliceBuffer, patience: float) -> bool:
+    """Whether the slice's first byte comes within so many seconds; an error is to be told, too."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(SEEK_PATIENCE):
-            await buffer.wait(0, 1)
+        async with asyncio.timeout(patience):
+            with suppress(EdgecacheError):
+                await buffer.wait(0, 1)
             return True
     return False

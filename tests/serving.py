@@ -339,12 +339,14 @@ def settings_for(origin: RunPodOrigin, folder: Path, settings: Mapping[str, Any]
         "origins": {"volume": origin.settings | settings.get("origin", {})},
         "freshness": {"stale_while_revalidate": 0, "stale_if_error": 0},
         "cache": {"dir": folder / "cache", "slice_size": SLICE},
+        # Fetched ahead it is only where that is what is tested: by how the client reads.
         "fetch": {
             "first_run": SLICE,
             "image_run": 4 * SLICE,
             "max_run": 4 * SLICE,
             "retry_delay": 0.001,
             "settle": 0,
+            "readahead": 0,
         },
         "log": {"access_file": str(folder / "access.log")},
     }

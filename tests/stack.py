@@ -24,6 +24,7 @@ from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
 from edgecache.passthrough import Passthrough
+from edgecache.readahead import Readahead
 from edgecache.request import ObjectRequest
 from edgecache.store import Bytes
 from edgecache.store.memory import MemorySlice, MemoryStore
@@ -174,7 +175,10 @@ class Stack:
             slice_size=SIZE,
         )
         sizes = RunSizes(slice_size=SIZE, first_run=2 * SIZE, image_run=SIZE, max_run=3 * SIZE)
-        streams = Streams(self.store, self.fills, origins, catalog, sizes, self.tasks)
+        self.readahead = Readahead(self.clock)
+        streams = Streams(
+            self.store, self.fills, origins, catalog, sizes, self.tasks, self.readahead
+        )
         self.lookup = Lookup(catalog, origins, streams, self.tasks, negative_ttl=10)
         through = Passthrough(self.lookup, self.metrics)
         self.engine = Engine(

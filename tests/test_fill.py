@@ -6,6 +6,7 @@ import pytest
 
 from edgecache import fill as fill_module
 from edgecache.core.model import FillStatus
+from edgecache.fill import Fill, Source
 from tests.filling import DATA, LENGTH, META, SIZE, Bench, Body, bytes_of, idle, read
 from tests.waiting import until
 
@@ -187,3 +188,111 @@ async def test_the_table_finds_a_slice_until_it_is_stored(bench: Bench) -> None:
         fill.take(3)
         await bench.ended(FillStatus.DONE)
     assert bench.stored[3] == bytes_of(1)  # the body has the slices from 2 on
+
+
+# A fill ahead of its readers
+
+
+def start_ahead(bench: Bench, body: Body, numbers: range, sent: range | None = None) -> Fill:
+    async def ask() -> tuple[Source, range]:
+        return body, sent or numbers
+
+    return bench.table.start(Fill(META, numbers, SIZE, ahead=True), ask, bench.sink)
+
+
+async def test_a_fill_ahead_does_not_wait_for_its_reader(bench: Bench) -> None:
+    fill = start_ahead(bench, Body(), range(2, 7))
+    with fill.awaited():
+        await bench.ended(FillStatus.DONE)
+    assert sorted(bench.stored) == [2, 3, 4, 5, 6]
+    assert not any(fill.covers(number) for number in range(10))
+
+
+async def test_a_fill_ahead_that_nobody_awaits_any_more_ends_with_the_slice_in_flight(
+    bench: Bench,
+) -> None:
+    body = Body(given=SIZE + 10)
+    fill = start_ahead(bench, body, range(10))
+    with fill.awaited(), fill.awaited():
+        await idle()
+    body.give(LENGTH)
+    await bench.ended(FillStatus.ABANDONED)
+    assert sorted(bench.stored) == [0, 1]
+
+
+async def test_a_fill_ahead_that_nobody_awaits_when_it_is_answered_brings_nothing(
+    bench: Bench,
+) -> None:
+    body = Body()
+    fill = start_ahead(bench, body, range(10))
+    with fill.awaited():
+        pass
+    await bench.ended(FillStatus.ABANDONED)
+    assert (body.position, body.closed) == (0, True)
+
+
+async def test_who_comes_to_a_fill_ahead_makes_it_one_of_its_own(bench: Bench) -> None:
+    """It goes on when the others have left, slice by slice."""
+    body = Body(given=10, piece=SIZE)
+    fill = start_ahead(bench, body, range(10))
+    with fill.reader(10):
+        with fill.awaited():
+            await idle()
+            buffer = fill.take(0)
+        body.give(LENGTH - 10)
+        assert await read(buffer) == bytes_of(0)
+        await idle()
+        assert sorted(bench.stored) == [0]
+        fill.take(1)
+        await idle()
+        assert sorted(bench.stored) == [0, 1]
+    await bench.ended(FillStatus.ABANDONED)
+
+
+async def test_a_fill_ahead_keeps_nothing_that_the_store_refuses_and_goes_no_further(
+    bench: Bench,
+) -> None:
+    bench.takes = False
+    body = Body(piece=SIZE)
+    fill = start_ahead(bench, body, range(10))
+    with fill.awaited():
+        await idle()
+        assert not any(fill.covers(number) for number in range(body.position // SIZE))
+        assert body.position <= 3 * SIZE
+        assert fill.refused
+    await bench.ended(FillStatus.ABANDONED)
+
+
+async def test_a_fill_ahead_is_not_near_before_the_origin_has_answered(bench: Bench) -> None:
+    answer = asyncio.Event()
+
+    async def ask() -> tuple[Source, range]:
+        await answer.wait()
+        return Body(), range(2, 4)
+
+    fill = bench.table.start(Fill(META, range(2, 4), SIZE, ahead=True), ask, bench.sink)
+    with fill.awaited():
+        await idle()
+        assert not fill.is_near(2)
+        fill.leave(3)  # to one of its reader's own
+        assert [fill.covers(number) for number in (2, 3)] == [True, False]
+        answer.set()
+        await bench.ended(FillStatus.ABANDONED)
+    assert sorted(bench.stored) == [2]
+
+
+async def test_a_fill_ahead_that_was_left_before_it_asked_does_not_ask(bench: Bench) -> None:
+    body = Body()
+    fill = start_ahead(bench, body, range(2, 4))
+    with fill.awaited():
+        fill.leave(2)
+        await bench.ended(FillStatus.ABANDONED)
+    assert (body.position, body.closed) == (0, False)
+
+
+async def test_a_fill_ahead_takes_nothing_that_was_not_asked_for(bench: Bench) -> None:
+    body = Body()
+    fill = start_ahead(bench, body, range(2, 4), sent=range(10))
+    with fill.awaited():
+        await bench.ended(FillStatus.FAILED)
+    assert (body.position, body.closed) == (0, True)

@@ -51,12 +51,12 @@ ALLOWED = {
     "demo.stats": "",
     # The wiring (web.app, web.service, web.worker): where concrete classes are named.
     "web": "",
-    "web.app": "board catalog fill generations purger shared store store.disk store.space uses "
-    "web.accesslog web.admin web.listening web.protocol web.relayed web.routing web.service "
-    f"{VALUES}",
-    "web.service": "catalog engine fill generations hits lookup origins passthrough store stream "
-    f"upstream warm web.accesslog web.delivery web.explaining web.fast web.hot web.own_head "
-    f"web.routing web.warming {VALUES}",
+    "web.app": "board catalog fill generations purger readahead shared store store.disk "
+    "store.space uses web.accesslog web.admin web.listening web.protocol web.relayed web.routing "
+    f"web.service {VALUES}",
+    "web.service": "catalog engine fill generations hits lookup origins passthrough readahead "
+    "store stream upstream warm web.accesslog web.delivery web.explaining web.fast web.hot "
+    f"web.own_head web.routing web.warming {VALUES}",
     "web.worker": "board generations hits local shared shelf store store.disk store.reader uses "
     "web.accesslog web.delivery web.fast web.hot web.listening web.own_head web.peer web.protocol "
     f"web.relay web.routing web.worker_delivery {VALUES}",
@@ -92,7 +92,8 @@ ALLOWED = {
     "body": "request",
     "passthrough": "lookup metrics request slice_buffer upstream",
     "lookup": "catalog origins request stream tasks upstream",
-    "stream": "catalog fill origins request slice_buffer store tasks upstream",
+    "stream": "catalog fill origins readahead request slice_buffer store tasks upstream",
+    "readahead": "fill",
     "scratch": "",
     "request": "store",
     "origins": "attempts config_fetch metrics resumed turn_queue upstream",
@@ -225,6 +226,7 @@ ALLOWED = {
     "core.cors": "",
     "core.headers": "",
     "core.media_types": "",
+    "core.readahead": "",
     "core.settling": "core.model",
     "core.tags": "",
     "core.units": "",

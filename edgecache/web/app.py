@@ -18,6 +18,7 @@ from edgecache.fill import FillTable
 from edgecache.generations import Generations
 from edgecache.metrics import Metrics
 from edgecache.purger import Purger
+from edgecache.readahead import Readahead
 from edgecache.shared import Shared
 from edgecache.store import SliceStore
 from edgecache.store.disk import DiskStore
@@ -134,6 +135,11 @@ class Server:
             store=self.store,
             catalog=self.catalog,
             fills=fills,
+            readahead=Readahead(
+                self._clock,
+                on_lost=metrics.readahead_wasted.inc,
+                on_recovered=metrics.readahead_recovered.inc,
+            ),
             generations=self.generations,
             metrics=metrics,
             tasks=self.tasks,
@@ -210,6 +216,7 @@ class Server:
             case "/uses":
                 for key, count in read_uses(data):
                     self.store.used(key, count)
+                    self._lasting.readahead.serve(key)
             case "/given":
                 self.accounts.gave(read_given(data), self._clock())
             case _:

@@ -11,6 +11,7 @@ from edgecache.config import Config
 from edgecache.core.accounts import Accounts, Giving
 from edgecache.core.model import SliceKey
 from edgecache.core.plan import RunSizes
+from edgecache.core.readahead import AheadLimits
 from edgecache.engine import Engine
 from edgecache.fill import FillTable
 from edgecache.generations import Generations
@@ -19,6 +20,7 @@ from edgecache.lookup import Lookup
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
 from edgecache.passthrough import Passthrough
+from edgecache.readahead import Readahead
 from edgecache.store import SliceStore
 from edgecache.stream import Streams
 from edgecache.tasks import Tasks
@@ -35,6 +37,10 @@ from edgecache.web.warming import Warming
 
 # Between two looks at whether a replaced service has ended its answers.
 LOOK_EVERY = 1.0
+# Memory for what is fetched ahead, of all readers. Each fill has a slice that comes in, and one on
+# its way to the disk.
+AHEAD_MEMORY = 2**25
+SLICES_EACH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,7 @@ class Lasting:
     store: SliceStore
     catalog: Catalog
     fills: FillTable
+    readahead: Readahead
     generations: Generations
     metrics: Metrics
     tasks: Tasks
@@ -77,7 +84,16 @@ class Service:
             max_run=config.fetch.max_run,
         )
         catalog, tasks = lasting.catalog, lasting.tasks
-        streams = Streams(lasting.store, lasting.fills, self.origins, catalog, sizes, tasks)
+        lasting.readahead.use(ahead_limits(config))
+        streams = Streams(
+            lasting.store,
+            lasting.fills,
+            self.origins,
+            catalog,
+            sizes,
+            tasks,
+            lasting.readahead,
+        )
         lookup = Lookup(
             catalog,
             self.origins,
@@ -161,3 +177,15 @@ class Service:
                 await asyncio.sleep(LOOK_EVERY)
         finally:  # the server may end first
             await self.close()
+
+
+def ahead_limits(config: Config) -> AheadLimits:
+    """Most of the origin's connections, and of the memory, are for what readers have come to."""
+    fetch, size = config.fetch, config.cache.slice_size
+    return AheadLimits(
+        slice_size=size,
+        slices=fetch.readahead // size,
+        connections=fetch.readahead_connections,
+        fills=max(1, min(fetch.connections // 4, AHEAD_MEMORY // (SLICES_EACH * size))),
+        waste=fetch.waste,
+    )
