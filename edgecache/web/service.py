@@ -60,6 +60,15 @@ class Lasting:
     accounts: Accounts
 
 
+def run_sizes(config: Config) -> RunSizes:
+    return RunSizes(
+        slice_size=config.cache.slice_size,
+        first_run=config.fetch.first_run,
+        image_run=config.fetch.image_run,
+        max_run=config.fetch.max_run,
+    )
+
+
 class Service:
     def __init__(self, config: Config, lasting: Lasting) -> None:
         self._store = lasting.store
@@ -77,12 +86,6 @@ class Service:
             connections={name: origin.connections for name, origin in config.origins.items()},
         )
         router = Router(config)
-        sizes = RunSizes(
-            slice_size=config.cache.slice_size,
-            first_run=config.fetch.first_run,
-            image_run=config.fetch.image_run,
-            max_run=config.fetch.max_run,
-        )
         catalog, tasks = lasting.catalog, lasting.tasks
         lasting.readahead.use(ahead_limits(config))
         streams = Streams(
@@ -90,7 +93,7 @@ class Service:
             lasting.fills,
             self.origins,
             catalog,
-            sizes,
+            run_sizes(config),
             tasks,
             lasting.readahead,
         )
