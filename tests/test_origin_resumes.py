@@ -276,8 +276,9 @@ async def test_a_thousand_reads_of_which_one_in_a_hundred_breaks(site: Site) -> 
         site.origin.put(key, Pattern(length, number))
     broken = chance.sample(keys, 10)
     for key in broken:
-        kind = chance.choice([Cut, Reset])
-        site.origin.fault(kind(chance.randrange(length)), key=key)
+        at = chance.randrange(length)
+        action: Action = Reset(at) if chance.random() < 0.5 else Cut(at)
+        site.origin.fault(action, key=key)
     for at in range(0, len(keys), 20):
         replies = await gather(*(site.get(f"/{key}") for key in keys[at : at + 20]))
         for number, reply in enumerate(replies, at):
