@@ -21,6 +21,7 @@ from edgecache.core.reply import Found, NotModified
 from edgecache.fill import PIECE, Fill, FillTable, SliceBuffer
 from edgecache.origins import Origins
 from edgecache.request import Piece
+from edgecache.resumed import resume_if
 from edgecache.store import Bytes, OpenSlice, SliceStore
 from edgecache.tasks import Tasks
 from edgecache.upstream import Body
@@ -117,7 +118,9 @@ class Streams:
         async def ask() -> tuple[Body, range]:
             return body, numbers
 
-        self._fills.start(self._fill(stored, numbers), ask, self._store.put)
+        fill = self._fill(stored, numbers)
+        resume_if(body, fill.is_wanted)
+        self._fills.start(fill, ask, self._store.put)
 
     async def pieces(
         self, stored: StoredResponse, route: Route, span: ByteSpan
@@ -218,6 +221,7 @@ class Streams:
             if not isinstance(found, Found) or not found.meta.names_same(stored.meta):
                 body.close()
                 raise VersionChanged("the object was replaced while it was read")
+            resume_if(body, fill.is_wanted)
             return body, self._whole_slices(found)
 
         fill = self._fill(stored, numbers)
@@ -253,6 +257,7 @@ class Streams:
         self._tasks.spawn(self._discard(found, body), name="discard")
 
     async def _discard(self, found: Found | NotModified, body: Body) -> None:
+        resume_if(body, lambda: False)
         with closing(body), suppress(UpstreamError):
             if isinstance(found, NotModified) or len(found.span) <= DISCARD_LIMIT:
                 while await body.read():

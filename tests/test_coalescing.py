@@ -173,20 +173,32 @@ async def test_a_failed_opening_fails_once_for_all(site: Site) -> None:
     await at_rest(site)
 
 
-async def test_a_fill_that_is_cut_off_fails_once_for_all(site: Site) -> None:
+async def test_a_fill_that_is_cut_off_fails_once_for_all(serve: Serve) -> None:
+    """Once it is not gone on with any more."""
+    async with serve(log={"access": "off"}, fetch={"retries": 0}) as site:
+        data = put(site, 4)
+        site.origin.fault(Cut(SLICE + 10), key=KEY)
+
+        async def cut() -> bytes:
+            async with asking(site, TARGET, {"Range": span(0, 4)}) as got:
+                await got.head()
+                return await got.cut()
+
+        for body in await together(site, *(cut() for _ in range(CLIENTS // 2))):
+            assert body == data.read(0, len(body))
+        assert len(site.origin.requests) <= 2  # who came late to the cut asked again, once for all
+        assert await fetch(site, TARGET) == data.read()
+        await at_rest(site)
+
+
+async def test_a_fill_that_is_cut_off_is_gone_on_with_once_for_all(site: Site) -> None:
     data = put(site, 4)
     site.origin.fault(Cut(SLICE + 10), key=KEY)
-
-    async def cut() -> bytes:
-        async with asking(site, TARGET, {"Range": span(0, 4)}) as got:
-            await got.head()
-            return await got.cut()
-
-    for body in await together(site, *(cut() for _ in range(CLIENTS // 2))):
-        assert body == data.read(0, len(body))
-    assert len(site.origin.requests) <= 2  # who came late to the cut asked again, once for all
-    assert await fetch(site, TARGET) == data.read()
+    bodies = await together(site, *(fetch(site, TARGET, span(0, 4)) for _ in range(CLIENTS // 2)))
+    assert all(body == data.read(0, 4 * SLICE) for body in bodies)
     await at_rest(site)
+    assert len(site.origin.requests) == 2
+    assert site.origin.body_bytes == data.length
 
 
 Change = Callable[[RunPodOrigin], object]

@@ -88,7 +88,7 @@ ALLOWED = {
     "body": "request",
     "passthrough": "fill lookup request upstream",
     "lookup": "catalog origins request stream tasks upstream",
-    "stream": "catalog fill origins request store tasks upstream",
+    "stream": "catalog fill origins request resumed store tasks upstream",
     "request": "store",
     "origins": "config_fetch metrics resumed traffic upstream",
     "resumed": "upstream",
