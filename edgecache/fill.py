@@ -105,6 +105,10 @@ class Fill:
     def readers(self) -> int:
         return len(self._demands)
 
+    def is_wanted(self) -> bool:
+        """Whether there are readers, or the first has not come yet."""
+        return bool(self._demands) or not self._was_read
+
     def covers(self, number: int) -> bool:
         return number in self._buffers
 
@@ -226,7 +230,7 @@ class Fill:
 
     async def _wanted(self, number: int) -> bool:
         """Whether to go on with slice `number`; waits while it is too far ahead of the readers."""
-        while number in self._buffers and (self._demands or not self._was_read):
+        while number in self._buffers and self.is_wanted():
             if self._awaited and self.keeps and not self.refused:
                 return True
             if self._demands and number >= max(self._demands.values()):

@@ -36,6 +36,7 @@ class ResumedBody:
         on_resume: Callable[[Broken], None] = lambda why: None,
     ) -> None:
         """`found` has a version; `on_resume` is told of each request for a rest, after it."""
+        self.is_wanted: Callable[[], bool] = lambda: True
         self._meta = found.meta
         self._body = body
         self._ask_rest = ask_rest
@@ -87,6 +88,8 @@ class ResumedBody:
         self._body.close()
         why = why_broken(error)
         while True:
+            if not self.is_wanted():
+                raise error
             range_ = IntRange(self._at, self._stop - 1)
             try:
                 found, body = await self._ask_rest(range_, error, self._attempt)
@@ -111,6 +114,12 @@ class ResumedBody:
         self._on_resume(why)
         self._attempt += 1
         self._since = 0
+
+
+def resume_if(body: Body, is_wanted: Callable[[], bool]) -> None:
+    """What breaks is gone on with only if somebody wants it by then."""
+    if isinstance(body, ResumedBody):
+        body.is_wanted = is_wanted
 
 
 def why_broken(error: UpstreamError) -> Broken:

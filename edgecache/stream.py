@@ -24,6 +24,7 @@ from edgecache.fill import Fill, FillTable
 from edgecache.origins import Origins
 from edgecache.readahead import Ahead, Readahead, Slices
 from edgecache.request import Piece
+from edgecache.resumed import resume_if
 from edgecache.slice_buffer import PIECE, SliceBuffer
 from edgecache.store import Bytes, OpenSlice, SliceStore
 from edgecache.tasks import Tasks
@@ -194,6 +195,7 @@ class Streams:
             return body, numbers
 
         fill = self._fill(stored, numbers, Reason.DEMAND)
+        resume_if(body, fill.is_wanted)
         self._fills.start(fill, ask, self._store.put)
 
     def _fill(self, stored: StoredResponse, numbers: range, reason: Reason) -> Fill:
@@ -326,6 +328,7 @@ class Streams:
             if not isinstance(found, Found) or not found.meta.names_same(stored.meta):
                 body.close()
                 raise VersionChanged("the object was replaced while it was read")
+            resume_if(body, fill.is_wanted)
             return body, self._whole_slices(found)
 
         fill = self._fill(stored, numbers, reason)
@@ -357,6 +360,7 @@ class Streams:
         self._tasks.spawn(self._discard(found, body), name="discard")
 
     async def _discard(self, found: Found | NotModified, body: Body) -> None:
+        resume_if(body, lambda: False)
         with closing(body), suppress(UpstreamError):
             if isinstance(found, NotModified) or len(found.span) <= DISCARD_LIMIT:
                 while data := await body.read():

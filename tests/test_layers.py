@@ -92,7 +92,7 @@ ALLOWED = {
     "body": "request",
     "passthrough": "lookup metrics request slice_buffer upstream",
     "lookup": "catalog origins request stream tasks upstream",
-    "stream": "catalog fill origins readahead request slice_buffer store tasks upstream",
+    "stream": "catalog fill origins readahead request resumed slice_buffer store tasks upstream",
     "readahead": "fill",
     "scratch": "",
     "request": "store",

@@ -17,7 +17,7 @@ from edgecache.core.errors import (
 from edgecache.core.model import Broken, ByteSpan, ObjectKey, ObjectMeta
 from edgecache.core.ranges import IntRange
 from edgecache.core.reply import Found, NotModified
-from edgecache.resumed import PROGRESS, ResumedBody
+from edgecache.resumed import PROGRESS, ResumedBody, resume_if
 from edgecache.upstream import Body
 from tests.pattern import Pattern
 
@@ -247,6 +247,22 @@ async def test_who_leaves_while_the_rest_is_asked_for_leaves_nothing() -> None:
         await reading
     body.close()
     assert part.closed
+
+
+async def test_what_nobody_wants_is_not_gone_on_with() -> None:
+    origin = Origin([UpstreamError("refused"), (found(300, LENGTH), Part(300, LENGTH))])
+    body = origin.body(Part(0, 300, CUT))
+    wanted = iter([True, False])
+    resume_if(body, lambda: next(wanted))
+    for _ in range(3):
+        await body.read()
+    with pytest.raises(UpstreamError, match="refused"):
+        await body.read()
+    assert len(origin.asked) == 1
+
+
+async def test_a_body_that_is_not_gone_on_with_is_left_as_it_is() -> None:
+    resume_if(Part(0, LENGTH), lambda: False)
 
 
 async def test_an_empty_object_has_no_rest() -> None:
