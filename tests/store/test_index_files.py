@@ -67,9 +67,9 @@ def test_shared_memory_without_a_name_or_that_is_another_is_not_cut(tmp_path: Pa
     shared.mend()
     file.write_bytes(b"x" * 100)
     assert not shared.is_cut()
+    (tmp_path / "other").write_bytes(b"x" * 10)  # now: after it is gone its number is free again
     file.unlink()
     assert not shared.is_cut()
-    (tmp_path / "other").write_bytes(b"x" * 10)
     (tmp_path / "other").rename(file)
     shared.mend()
     assert file.read_bytes() == b"x" * 10
