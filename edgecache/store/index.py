@@ -120,6 +120,7 @@ class SliceIndex:
             raise
         self._cache = cache
         self._inodes = self._files.found()
+        self._shared = SharedMemory(self._directory)  # a new file may have an old one's number
         self._shared.is_cut()  # how long it is while it is whole
         return rows
 
