@@ -7,7 +7,7 @@ nothing of how edgecache gets over it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.faults import Action, Answer, Cut, Framed, Framing, Reset, Stall
+from tests.faults import Action, Answer, Cut, Error, Framed, Framing, Reset, Stall
 from tests.pattern import Pattern
 from tests.reading import KEY
 from tests.serving import SLICE, Site
@@ -21,20 +21,23 @@ class Phase:
 
     skip: int
     after: int
-    known: bool = False  # the object is stored in part, stale, and replaced at the origin
+    known: range = range(0)  # slices that are stored, of an object that was replaced at the origin
+    past: float = 0  # so long ago it became stale, in seconds
 
 
-BEFORE_HEAD, FIRST, LATER, REVALIDATION = (
+BEFORE_HEAD, FIRST, LATER, REVALIDATION, STALE = (
     "before the head",
     "first slice",
     "later slice",
     "revalidation",
+    "stale, all stored",
 )
 PHASES = {
     BEFORE_HEAD: Phase(0, 0),
     FIRST: Phase(0, 20_000),
     LATER: Phase(1, 20_000),
-    REVALIDATION: Phase(0, 20_000, known=True),
+    REVALIDATION: Phase(0, 20_000, range(1, 2), 1e6),
+    STALE: Phase(0, 0, range(SLICES), 100),
 }
 
 # How a read ends. RIGHT: one version's bytes, whole, and a client that noticed nothing. CUT: the
@@ -64,6 +67,10 @@ def breaking(
         site.origin.fault(*actions, key=KEY, skip=phase.skip, times=times)
 
     return begin
+
+
+def failing(status: int, times: int = 1) -> Callable[[Site, Phase], None]:
+    return breaking(lambda _: Error(status), times=times)
 
 
 def framed(framing: Framing) -> Callable[[int], Action]:
@@ -108,7 +115,7 @@ def ignore_range(site: Site) -> None:
 
 
 # Where nothing was sent yet, a read begins anew with what is there by then.
-REPLACED: Mapping[str, str] = {BEFORE_HEAD: RIGHT}
+REPLACED: Mapping[str, str] = {BEFORE_HEAD: RIGHT, STALE: RIGHT}
 
 TROUBLES = {
     # What breaks is gone on with, and a version never joined with another.
@@ -123,11 +130,18 @@ TROUBLES = {
     "closed and shorter": Trouble(meanwhile(lambda site: replace(site, 1)), CUT, REPLACED),
     "closed and replaced, no If-Match": Trouble(meanwhile(replace_unnoticed), CUT, REPLACED),
     "closed and removed": Trouble(
-        meanwhile(lambda site: site.origin.remove(KEY)), CUT, {BEFORE_HEAD: "404"}
+        meanwhile(lambda site: site.origin.remove(KEY)), CUT, {BEFORE_HEAD: "404", STALE: "404"}
     ),
     "closed, no repetition": Trouble(
-        breaking(Cut), CUT, {BEFORE_HEAD: "502"}, settings={"retries": 0}
+        breaking(Cut), CUT, {BEFORE_HEAD: "502", STALE: RIGHT}, settings={"retries": 0}
     ),
-    # Before the first byte: what is asked again (502, 524, 429, refused connections).
-    # While the origin fails: what is answered stale.
+    # An error is asked again.
+    "502": Trouble(failing(502)),
+    "524 twice": Trouble(failing(524, 2)),
+    # One that may be meant, only of a key that was readable a moment ago.
+    "403": Trouble(failing(403), ends={BEFORE_HEAD: "502", FIRST: "502"}),
+    # Where it fails as often as it is asked, what is stored in full is given stale.
+    "502, and no end": Trouble(
+        failing(502, 2), "502", {LATER: CUT, STALE: RIGHT}, settings={"retries": 1}
+    ),
 }

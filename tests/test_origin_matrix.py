@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from edgecache.core.failures import PAUSE
 from tests import serving
 from tests.origin_faults import CUT, PHASES, RIGHT, SLICES, TROUBLES, Phase, Trouble
 from tests.pattern import Pattern
@@ -14,6 +15,7 @@ from tests.reading import KEY, TARGET, asking, at_rest, fetch, put, span
 from tests.serving import SLICE, Serve, Site
 
 FORMS = {"memory": "one process", "workers": "two workers"}
+LIFETIME = 3600
 START, STOP = 1000, (SLICES - 1) * SLICE + 100
 READS = {"whole": "", "range": f"bytes={START}-{STOP - 1}"}
 QUICK = {"first_byte_timeout": 0.3, "stall_timeout": 0.3}
@@ -46,7 +48,9 @@ def grid(request: pytest.FixtureRequest) -> Iterator[Grid]:
 async def site(serve: Serve, name: str) -> AsyncIterator[Site]:
     trouble = TROUBLES[name]
     fetching = (QUICK if trouble.waits else {}) | dict(trouble.settings)
-    async with serve(log={"access": "off"}, fetch=fetching) as site:
+    async with serve(
+        log={"access": "off"}, fetch=fetching, freshness={"ttl": LIFETIME, "stale_if_error": 86400}
+    ) as site:
         yield site
 
 
@@ -57,15 +61,16 @@ class Versions:
         self.old = put(site, SLICES)
         self.now = self.old
         self.site = site
-        self.known = phase.known
+        self.phase = phase
 
     async def make_known(self) -> None:
-        """Its second slice is stored, and it is replaced and stale."""
-        if self.known:
-            await fetch(self.site, TARGET, span(1))
+        """Some slices of it are stored, and it is replaced and stale."""
+        for number in self.phase.known:
+            await fetch(self.site, TARGET, span(number))
             await at_rest(self.site)
+        if self.phase.known:
             self.now = put(self.site, SLICES, 2)
-            self.site.clock.advance(1e6)
+            self.site.clock.advance(LIFETIME + self.phase.past)
         self.site.origin.reset()
 
     def are_all_of_one(self, body: bytes, start: int) -> bool:
@@ -97,6 +102,7 @@ async def ending(site: Site, versions: Versions, range_: str) -> str:
 async def is_right_next(site: Site, range_: str) -> None:
     """Of what is at the origin by then, twice: anew, and from what is stored."""
     stored = site.origin.objects.get(KEY)
+    site.clock.advance(PAUSE + 1)
     for _ in range(2):
         reply = await site.get(TARGET, {"Range": range_} if range_ else {})
         if stored is None:
