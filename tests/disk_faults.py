@@ -265,7 +265,11 @@ FAULTS: dict[str, Fault] = {
         told="Input/output error",
         hits=True,
     ),
-    "EIO on read": Fault(lambda disk: failing(disk, errno.EIO, "pread", "preadv"), lasts=True),
+    "EIO on read": Fault(
+        lambda disk: failing(disk, errno.EIO, "pread", "preadv"),
+        lasts=True,
+        told="Input/output error",
+    ),
     "no descriptors": Fault(
         lambda disk: failing(disk, errno.EMFILE, "open"),
         lasts=True,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.store import writer
+from edgecache.store import writer, wrong_slices
 from edgecache.store.disk import DiskStore
 from edgecache.web import app
 from tests import serving
@@ -38,6 +38,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is tried a hundred times as often: waiting for it proves nothing."""
     monkeypatch.setattr(writer, "PROBE_INTERVAL", INTERVAL)
     monkeypatch.setattr(app, "TELL_EVERY", INTERVAL)
+    monkeypatch.setattr(wrong_slices, "LASTS", 10 * INTERVAL)
 
 
 @pytest.fixture(scope="module")

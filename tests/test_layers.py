@@ -128,7 +128,7 @@ ALLOWED = {
     "slice_buffer": "",
     "store.disk": "descriptors memory store store.disk_rows store.files store.folder store.index "
     "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
-    "store.writer tasks",
+    "store.writer store.wrong_slices tasks",
     "store.disk_rows": "store store.folder store.rows store.writer",
     "store.upkeep": "store.folder store.index store.writer tasks",
     "store.room": "store.files store.lingering store.open_slice store.writer",
@@ -141,6 +141,7 @@ ALLOWED = {
     "store.opening": "store.files store.open_slice",
     "store.memory": "store",
     "store.writer": "store.folder tasks",
+    "store.wrong_slices": "",
     "store.open_slice": "store store.at_once store.files",
     "store.folder": "store.files store.index store.index_files store.index_rows store.slice_format",
     "store.index": "store store.index_files store.index_rows store.mark_format store.mark_rows "

@@ -199,5 +199,6 @@ class Removal(StrEnum):
 
     EVICTED = "evicted"
     CORRUPT = "corrupt"
+    UNREAD = "unread"  # the disk failed to give it
     SUPERSEDED = "superseded"
     PURGED = "purged"

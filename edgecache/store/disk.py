@@ -28,6 +28,7 @@ from edgecache.store.opening import Openings
 from edgecache.store.room import Room
 from edgecache.store.upkeep import Upkeep
 from edgecache.store.writer import StoreWriter
+from edgecache.store.wrong_slices import WrongSlices
 from edgecache.tasks import Tasks
 
 log = logging.getLogger("edgecache.store")
@@ -75,11 +76,10 @@ class DiskStore(DiskRows):
         self.admission = admission
         self._limit, self._min_free, self._policy = limit, min_free, policy
         self._clock, self._tasks = clock, Tasks()
-        self._evicting = False
         self._slice_size = slice_size
         self._on_removal, self._on_lost = on_removal, on_lost
         self._losses = 0
-        self._attached = self._closed = self._damaged = False
+        self._attached = self._closed = self._evicting = False
         self._lingering = Lingering(linger, on_removal=on_unlinked)
         self.marks = Marks()
         self._ledger = self._new_ledger()
@@ -94,6 +94,7 @@ class DiskStore(DiskRows):
         self._writer = StoreWriter(
             self._folder, is_slice=self._is_slice, attach=self._attach, on_swept=self._lingering.add
         )
+        self._wrong = WrongSlices()
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
         self._open = OpenSlices(most_open(), on_free=self._lingering.add)
         self._openings = Openings(
@@ -236,12 +237,10 @@ class DiskStore(DiskRows):
             self._ledger.access(key, self._clock())
         return found
 
-    def _remove(self, key: SliceKey) -> None:
+    def _remove(self, key: SliceKey, unread: str = "") -> None:
         if self.has(key) and not self._closed:
-            if not self._damaged:
-                log.warning("a slice is damaged, and removed; further ones are only counted")
-            self._damaged = True
-            self._writer.sweep(self._settle(self._ledger.remove(key, Removal.CORRUPT)))
+            reason = self._wrong.note(unread)
+            self._writer.sweep(self._settle(self._ledger.remove(key, reason)))
 
     async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
         if not self._usable or not self._fits(key, meta, data):
@@ -360,9 +359,11 @@ class DiskStore(DiskRows):
             self._writer.change(self._folder.forget, versions)
 
     def trouble(self) -> str:
+        if trouble := self._writer.trouble or self._wrong.trouble:
+            return trouble
         if not self._room.pressure or self._room.budget() >= self._slice_size:
-            return self._writer.trouble
-        return self._writer.trouble or "the disk is full: cache.min_free leaves no room for slices"
+            return ""
+        return "the disk is full: cache.min_free leaves no room for slices"
 
     @property
     def size(self) -> int:

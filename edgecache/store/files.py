@@ -34,8 +34,15 @@ READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
 
 
+# Where there is no file of ours.
+AWAY = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
 class WrongSlice(Exception):
-    """The file of a slice is missing, or it is not that slice."""
+    """The file of a slice is missing, or it is not that slice. `unread` says why the disk did not
+    give it, and is "" where it did."""
+
+    unread = ""
 
 
 class OpenedFile(NamedTuple):
@@ -176,7 +183,9 @@ class SliceFiles:
         except OSError as error:
             if error.errno in SHORTAGE:
                 raise
-            raise WrongSlice(error.strerror) from error
+            wrong = WrongSlice(error.strerror)
+            wrong.unread = "" if error.errno in AWAY else error.strerror or "read error"
+            raise wrong from error
 
     def open_at_once(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
         """The file, verified, if the kernel has all of it in memory; None: `open` it. For the

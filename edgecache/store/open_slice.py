@@ -45,7 +45,7 @@ class DiskSlice:
     def __init__(self, file: OpenedFile, *, nowait: NoWait, threads: Executor) -> None:
         self.length = file.length
         self.on_close: Callable[[], None] | None = None
-        self.on_failure: Callable[[], None] | None = None
+        self.on_failure: Callable[[str], None] | None = None  # `unread`, as of a WrongSlice
         self._fd = file.fd
         self._base = file.base
         self._written = file.written
@@ -77,9 +77,9 @@ class DiskSlice:
             )
         except RuntimeError as error:
             raise StoreError("the store is closed") from error
-        except StoreError:
+        except StoreError as error:
             if self.on_failure is not None:
-                self.on_failure()
+                self.on_failure(str(error) if isinstance(error.__cause__, OSError) else "")
             raise
 
     def _read(self, start: int, stop: int) -> bytes:

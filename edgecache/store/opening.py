@@ -25,10 +25,11 @@ class Openings:
         kept: OpenSlices,
         *,
         is_wanted: Callable[[SliceKey], bool],
-        on_wrong: Callable[[SliceKey], None],
+        on_wrong: Callable[[SliceKey, str], None],
     ) -> None:
         """`is_wanted`: whether what was opened is to be kept; `on_wrong`: no such slice there, or
-        one that is damaged; also when it turns out as it is read."""
+        one that is damaged; also when it turns out as it is read. It is told why the disk does
+        not give it, or ""."""
         self._files = files
         self._kept = kept
         self._is_wanted = is_wanted
@@ -48,8 +49,8 @@ class Openings:
         try:
             if opening is None and (file := self._files.open_at_once(key, meta)) is not None:
                 return self._keep(key, file)
-        except WrongSlice:
-            self._on_wrong(key)
+        except WrongSlice as wrong:
+            self._on_wrong(key, wrong.unread)
             return None
         if opening is None:
             loop = asyncio.get_running_loop()
@@ -64,9 +65,9 @@ class Openings:
         match verifying.exception():
             case None:
                 opening.set_result(self._keep(key, verifying.result()))
-            case WrongSlice():
+            case WrongSlice() as wrong:
                 opening.set_result(None)
-                self._on_wrong(key)
+                self._on_wrong(key, wrong.unread)
             case error:
                 opening.set_result(None)
                 log.debug("slice not opened error=%s", error)

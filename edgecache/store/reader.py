@@ -32,7 +32,7 @@ class ReadStore:
             files,
             self._kept,
             is_wanted=lambda _: not self._closed,
-            on_wrong=self._kept.forget,
+            on_wrong=lambda key, _: self._kept.forget(key),
         )
         self._thread = ThreadPoolExecutor(1, "edgecache-index")
         self._uses: dict[SliceKey, int] = {}

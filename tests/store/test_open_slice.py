@@ -113,28 +113,28 @@ async def test_a_file_cut_short_gives_no_short_bytes(
     opened: Callable[[], DiskSlice], file: Path
 ) -> None:
     slice_ = opened()
-    failures = []
-    slice_.on_failure = lambda: failures.append(1)
+    failures: list[str] = []
+    slice_.on_failure = failures.append
     os.truncate(file, 1000)
     assert slice_.read_nowait(0, 2000) is None
     with pytest.raises(StoreError, match="cut short"):
         await slice_.read(0, 2000)
-    assert failures == [1]
+    assert failures == [""]
 
 
 async def test_a_file_that_was_written_to_gives_no_bytes(
     opened: Callable[[], DiskSlice], file: Path
 ) -> None:
     slice_ = opened()
-    failures = []
-    slice_.on_failure = lambda: failures.append(1)
+    failures: list[str] = []
+    slice_.on_failure = failures.append
     with file.open("r+b") as data:
         data.seek(5000)
         data.write(b"!")
     assert slice_.read_nowait(0, 2000) is None
     with pytest.raises(StoreError, match="was written to"):
         await slice_.read(0, 2000)
-    assert failures == [1]
+    assert failures == [""]
 
 
 def test_a_file_without_a_name_is_read_on(opened: Callable[[], DiskSlice], file: Path) -> None:
@@ -151,8 +151,12 @@ async def test_a_read_error_is_the_stores(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "pread", fail)
+    slice_ = opened()
+    failures: list[str] = []
+    slice_.on_failure = failures.append
     with pytest.raises(StoreError, match="Input/output error"):
-        await opened().read(0, 10)
+        await slice_.read(0, 10)
+    assert failures == ["Input/output error"]
 
 
 async def test_short_reads_are_carried_on(

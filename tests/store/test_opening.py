@@ -30,13 +30,18 @@ class Wired:
     def __init__(self, directory: Path, most: int = 10) -> None:
         self.wanted = True
         self.wrong: list[SliceKey] = []
+        self.unread: list[str] = []
         self.kept = OpenSlices(most)
         self.openings = Openings(
             SliceFiles(directory, SIZE),
             self.kept,
             is_wanted=lambda _: self.wanted,
-            on_wrong=self.wrong.append,
+            on_wrong=self._on_wrong,
         )
+
+    def _on_wrong(self, key: SliceKey, unread: str) -> None:
+        self.wrong.append(key)
+        self.unread.append(unread)
 
 
 class Gate:

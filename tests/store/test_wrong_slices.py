@@ -1,0 +1,36 @@
+"""Damage is counted, a disk that does not read is trouble for a while."""
+
+import logging
+
+import pytest
+
+from edgecache.core.model import Removal
+from edgecache.store.wrong_slices import LASTS, WrongSlices
+from tests.conftest import FakeClock
+
+
+@pytest.fixture
+def wrong(clock: FakeClock) -> WrongSlices:
+    return WrongSlices(clock=clock)
+
+
+def test_damage_is_no_trouble_and_logged_once(
+    wrong: WrongSlices, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert [wrong.note("") for _ in range(3)] == [Removal.CORRUPT] * 3
+    assert not wrong.trouble
+    assert len(caplog.records) == 1
+
+
+def test_a_disk_that_does_not_read_is_trouble_for_a_while(
+    wrong: WrongSlices, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        assert wrong.note("Input/output error") is Removal.UNREAD
+        clock.advance(LASTS - 1)
+        assert "Input/output error" in wrong.trouble
+    clock.advance(1)
+    assert not wrong.trouble
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+    assert wrong.note("Input/output error") is Removal.UNREAD
+    assert wrong.trouble
