@@ -295,7 +295,7 @@ class Attempts:
             if not self.is_failing:  # missing, out of range, replaced: the origin is well
                 self._breaker.succeeded(admitted, self._clock())
             else:
-                self._breaker.failed(admitted, self._clock())
+                self._breaker.failed(admitted, self._clock(), request.key)
             raise
         except BaseException:  # the client's end, which says nothing of the origin
             self._breaker.dropped(admitted)
@@ -308,10 +308,12 @@ class Attempts:
         self._breaker.succeeded(admitted, now)
         self._hedging.took(now - began)
         self._readable.add(request.key, now)
-        return Answer(found=found, body=HeldBody(body, turn, self._broke), reason=reason)
+        return Answer(
+            found=found, body=HeldBody(body, turn, partial(self._broke, request.key)), reason=reason
+        )
 
-    def _broke(self) -> None:
-        self._breaker.broke(self._clock())
+    def _broke(self, key: ObjectKey) -> None:
+        self._breaker.broke(self._clock(), key)
 
 
 Outcome = Answer | EdgecacheError

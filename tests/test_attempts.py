@@ -18,7 +18,7 @@ from edgecache.core.errors import (
     UpstreamTimeout,
     VersionChanged,
 )
-from edgecache.core.model import Reason
+from edgecache.core.model import ObjectKey, Reason
 from edgecache.core.ranges import IntRange
 from edgecache.core.reply import NotModified
 from edgecache.core.retry import RESERVE, TRICKLE
@@ -253,11 +253,16 @@ async def test_a_cancelled_request_frees_its_turn_and_says_nothing(steps: int) -
 # The breaker
 
 
+def other(number: int) -> ObjectKey:
+    """One object's failures alone do not open it."""
+    return KEY._replace(key=f"outputs/{number}")
+
+
 async def test_it_opens_serves_503_at_once_tries_once_and_closes() -> None:
     bench = Bench(retries=0, breaker_failures=5, breaker_pause=4)
     bench.upstream.always = UpstreamError("refused")
-    for _ in range(5):
-        assert (await bench.failure()).status == 502
+    for number in range(5):
+        assert (await bench.failure(key=other(number))).status == 502
     bench.now += 1.5
     for _ in range(100):
         error = await bench.failure()
@@ -301,9 +306,9 @@ async def test_who_waits_for_a_turn_when_it_opens_waits_no_longer() -> None:
 
 async def test_bodies_that_break_open_it() -> None:
     bench = Bench(breaker_failures=2)
-    for _ in range(2):
+    for number in range(2):
         bench.upstream.answers = [FOUND]
-        answer = await bench.get()
+        answer = await bench.get(key=other(number))
         bench.upstream.bodies[-1].left = [b"abc", UpstreamError("cut"), UpstreamError("cut")]
         assert await answer.body.read() == b"abc"
         assert bench.attempts.state is BreakerState.CLOSED

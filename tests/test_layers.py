@@ -221,7 +221,7 @@ ALLOWED = {
     "core.ranges": "core.model",
     "core.keys": "core.errors",
     "core.accesslog": "",
-    "core.breaker": "",
+    "core.breaker": "core.model",
     "core.hedging": "",
     "core.cache_control": "",
     "core.cors": "",

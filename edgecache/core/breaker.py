@@ -2,16 +2,21 @@
 one more may be made.
 
 Closed, until enough of them failed; open for a while; then half-open: a single trial decides.
+One object that can't be read, however often it is asked for, says nothing of all others.
 """
 
-from collections import deque
+from collections import Counter, deque
 from enum import StrEnum
+
+from edgecache.core.model import ObjectKey
 
 WINDOW = 10.0  # seconds that failures are counted over
 LONGEST_PAUSE = 60.0
 # What is told to wait for a trial that runs.
 TRIAL_TAKES = 1.0
 ORDINARY = 0  # the pass of a request that is no trial
+# One object's failures count as so large a share of those needed, at most.
+SHARE = 3
 
 
 class BreakerState(StrEnum):
@@ -20,30 +25,46 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half-open"
 
 
+class Second:
+    """What ended in one."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.requests = 0
+        self.failures: Counter[ObjectKey] = Counter()
+
+
 class Window:
-    """How many requests ended in the last ten seconds, and how many of them failed."""
+    """How many requests ended in the last ten seconds, and how many of which object failed."""
 
     def __init__(self) -> None:
-        self._seconds: deque[list[float]] = deque()  # [second, requests, failures]
+        self._seconds: deque[Second] = deque()
 
-    def add(self, now: float, requests: int, failures: int) -> None:
-        self._forget(now)
-        second = float(int(now))
-        if not self._seconds or self._seconds[-1][0] < second:
-            self._seconds.append([second, 0, 0])
-        self._seconds[-1][1] += requests
-        self._seconds[-1][2] += failures
+    def ended(self, now: float) -> None:
+        self._at(now).requests += 1
 
-    def counts(self, now: float) -> tuple[float, float]:
-        """(requests, failures)"""
+    def failed(self, now: float, key: ObjectKey) -> None:
+        self._at(now).failures[key] += 1
+
+    def counts(self, now: float) -> tuple[int, Counter[ObjectKey]]:
+        """Requests, and failures by object."""
         self._forget(now)
-        return sum(one[1] for one in self._seconds), sum(one[2] for one in self._seconds)
+        failures: Counter[ObjectKey] = Counter()
+        for second in self._seconds:
+            failures.update(second.failures)
+        return sum(second.requests for second in self._seconds), failures
 
     def clear(self) -> None:
         self._seconds.clear()
 
+    def _at(self, now: float) -> Second:
+        self._forget(now)
+        if not self._seconds or self._seconds[-1].number < int(now):
+            self._seconds.append(Second(int(now)))
+        return self._seconds[-1]
+
     def _forget(self, now: float) -> None:
-        while self._seconds and self._seconds[0][0] <= now - WINDOW:
+        while self._seconds and self._seconds[0].number <= now - WINDOW:
             self._seconds.popleft()
 
 
@@ -88,25 +109,26 @@ class Breaker:
     def succeeded(self, pass_: int, now: float) -> None:
         """It was answered: with what does not matter, if a healthy origin may answer so."""
         if self._until is None:
-            self._window.add(now, 1, 0)
+            self._window.ended(now)
         elif self._is_trial(pass_):
             self._until, self._trial = None, ORDINARY
             self._pause = self._first_pause
             self._window.clear()
 
-    def failed(self, pass_: int, now: float) -> None:
+    def failed(self, pass_: int, now: float, key: ObjectKey) -> None:
         if self._until is None:
-            self._window.add(now, 1, 1)
+            self._window.ended(now)
+            self._window.failed(now, key)
             self._judge(now)
         elif self._is_trial(pass_):
             longest = max(LONGEST_PAUSE, self._first_pause)
             self._pause = min(2 * self._pause, longest)
             self._open(now)
 
-    def broke(self, now: float) -> None:
+    def broke(self, now: float, key: ObjectKey) -> None:
         """The body of one that had succeeded."""
         if self._until is None:
-            self._window.add(now, 0, 1)
+            self._window.failed(now, key)
             self._judge(now)
 
     def dropped(self, pass_: int) -> None:
@@ -119,7 +141,9 @@ class Breaker:
 
     def _judge(self, now: float) -> None:
         requests, failures = self._window.counts(now)
-        if failures >= self._failures and 2 * failures >= requests:
+        most = -(-self._failures // SHARE)
+        counted = sum(min(count, most) for count in failures.values())
+        if counted >= self._failures and 2 * failures.total() >= requests:
             self._open(now)
 
     def _open(self, now: float) -> None:

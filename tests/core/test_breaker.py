@@ -1,8 +1,13 @@
 """An origin that fails is left alone, and tried again by one request at a time."""
 
+from itertools import count
+
 from edgecache.core.breaker import LONGEST_PAUSE, TRIAL_TAKES, WINDOW, Breaker, BreakerState
+from edgecache.core.model import ObjectKey
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
+KEY = ObjectKey("runpod", "a.png")
+others = (ObjectKey("runpod", f"{number}.png") for number in count())
 
 
 def passed(breaker: Breaker, now: float) -> int:
@@ -13,7 +18,7 @@ def passed(breaker: Breaker, now: float) -> int:
 
 def fail(breaker: Breaker, now: float, times: int = 1) -> None:
     for _ in range(times):
-        breaker.failed(passed(breaker, now), now)
+        breaker.failed(passed(breaker, now), now, next(others))
 
 
 def succeed(breaker: Breaker, now: float, times: int = 1) -> None:
@@ -35,6 +40,17 @@ def test_so_many_failures_open_it() -> None:
     assert breaker.state(100) is CLOSED
     fail(breaker, 101)
     assert (breaker.state(101), breaker.refuses(102), breaker.admit(102)) == (OPEN, 4, None)
+
+
+def test_one_object_that_is_asked_for_again_and_again_does_not() -> None:
+    breaker = Breaker(10, 5)
+    for _ in range(50):
+        breaker.failed(passed(breaker, 100), 100, KEY)
+        breaker.broke(100, KEY)
+    fail(breaker, 100, 5)
+    assert breaker.state(100) is CLOSED
+    fail(breaker, 100)
+    assert breaker.state(100) is OPEN
 
 
 def test_failures_that_are_less_than_half_of_all_do_not() -> None:
@@ -59,9 +75,9 @@ def test_a_body_that_breaks_is_a_failure_of_a_request_that_was_counted() -> None
     breaker = Breaker(3, 5)
     succeed(breaker, 100, 6)
     for _ in range(2):
-        breaker.broke(100)
+        breaker.broke(100, next(others))
     assert breaker.state(100) is CLOSED
-    breaker.broke(100)
+    breaker.broke(100, next(others))
     assert breaker.state(100) is OPEN
 
 
@@ -107,12 +123,12 @@ def test_what_began_before_decides_nothing_while_it_is_open() -> None:
     early = passed(breaker, 99)
     fail(breaker, 100, 3)
     breaker.succeeded(early, 101)
-    breaker.failed(early, 101)
-    breaker.broke(101)
+    breaker.failed(early, 101, KEY)
+    breaker.broke(101, KEY)
     breaker.dropped(early)
     assert breaker.refuses(101) == 4
     trial = passed(breaker, 105)
-    breaker.failed(early, 105)
+    breaker.failed(early, 105, KEY)
     breaker.succeeded(early, 105)
     breaker.dropped(early)
     assert breaker.admit(105) is None

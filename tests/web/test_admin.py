@@ -98,9 +98,10 @@ class Parts:
 
     async def fail(self, error: Exception, times: int) -> None:
         self.upstream.error = error
-        for _ in range(times):
+        for number in range(times):
+            key = KEY._replace(key=f"{number}.png")
             with pytest.raises(type(error)):
-                await self.origins.get(KEY, None, route=ROUTE, reason=Reason.DEMAND)
+                await self.origins.get(key, None, route=ROUTE, reason=Reason.DEMAND)
 
 
 @pytest.fixture
