@@ -164,11 +164,8 @@ class SliceFolder:
         log.warning("cache.dir is open to others, and stays so mode=%o", mode)
 
     def _open_index(self, take: Take) -> Rows:
-        try:
+        with self._saying_why():
             rows = self.index.open(take, self._pins())
-        except StoreError:
-            self._check_space()  # SQLite calls it a disk I/O error
-            raise
         if self._replaced:
             # Its slices are as good as any. But what it says of objects may be of another time: a
             # purge would not be in it.
@@ -319,7 +316,21 @@ class SliceFolder:
     def _changing(self) -> Iterator[None]:
         with self._measuring():
             self._check_lock()
+            with self._saying_why():
+                yield
+
+    @contextmanager
+    def _saying_why(self) -> Iterator[None]:
+        """Where SQLite says an I/O error, or there is no index any more, the disk says more."""
+        try:
             yield
+        except NoRoom:
+            raise
+        except StoreError:
+            with suppress(NoRoom):
+                self._check_space()
+            self.files.probe()
+            raise
 
     @contextmanager
     def _measuring(self) -> Iterator[None]:
