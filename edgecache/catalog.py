@@ -52,6 +52,7 @@ class Catalog:
         self._slice_size = slice_size
         self._fills = fills
         self.purges = Purges()
+        self.hard_purges = Purges()  # those of them that took bytes
         self.purge_log = PurgeLog()
         self.changes = Changes()
         # Marks that the disk does not know: it is not to be believed.
@@ -154,21 +155,29 @@ class Catalog:
         else:
             self._give_up()
 
-    def missing(self, key: ObjectKey, lifetime: float) -> None:
-        self._drop(key)
+    def missing(self, key: ObjectKey, lifetime: float, was: StoredResponse | None = None) -> None:
+        """`was`: what was known when the origin was asked."""
+        self._drop(key, was)
         if lifetime > 0:
             self._index.put(key, Missing(self.clock() + lifetime))
 
-    def uncacheable(self, key: ObjectKey, lifetime: float, why: NotStored | None = None) -> None:
-        self._drop(key)
+    def uncacheable(
+        self,
+        key: ObjectKey,
+        lifetime: float,
+        why: NotStored | None = None,
+        was: StoredResponse | None = None,
+    ) -> None:
+        """`was`: as of `missing`."""
+        self._drop(key, was)
         self._index.put(key, Uncacheable(self.clock() + lifetime, why))
 
     def replaced(self, stored: StoredResponse) -> None:
         """The origin no longer has this version: the next request asks it anew."""
         self.changes.note(stored.meta.key, self.clock())
         known = self._index.get(stored.meta.key, self.clock())
-        if isinstance(known, StoredResponse) and known.version == stored.version:
-            self._drop(stored.meta.key)
+        if known is None or (isinstance(known, StoredResponse) and known.version == stored.version):
+            self._drop(stored.meta.key, stored)
 
     def forget(self) -> None:
         """What rests on settings that are no more; the rows stay."""
@@ -176,6 +185,8 @@ class Catalog:
 
     def _note(self, target: Target, *, soft: bool) -> None:
         self.purges.add(target)
+        if not soft:
+            self.hard_purges.add(target)
         self.purge_log.add(Purge(target, soft, self.clock()))
 
     async def purge(self, key: ObjectKey, *, soft: bool = False) -> bool:
@@ -263,8 +274,9 @@ class Catalog:
         span = ByteSpan(0, meta.length)
         self._store.discard(meta.version, slices_of(span, self._slice_size))
 
-    def _drop(self, key: ObjectKey) -> None:
-        known = self._index.get(key, self.clock())
+    def _drop(self, key: ObjectKey, was: StoredResponse | None) -> None:
+        """Also where memory has forgotten it: there may be a row of it still."""
+        known = self._index.get(key, self.clock()) or was
         if isinstance(known, StoredResponse):
             self._supersede(known, "slice")
             self._leaving.add(key)

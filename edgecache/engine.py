@@ -9,13 +9,12 @@ from edgecache.catalog import Catalog
 from edgecache.core.answer import answer_fields, body_length
 from edgecache.core.cache_status import CacheStatus, format_cache_status
 from edgecache.core.errors import UpstreamError, VersionChanged
-from edgecache.core.index import StoredResponse
 from edgecache.core.model import Forward, Result, StaleUse
 from edgecache.core.plan import Plan, plan_answer
 from edgecache.lookup import Looked, Lookup, incomplete, is_failure
 from edgecache.metrics import Metrics
 from edgecache.passthrough import Passthrough
-from edgecache.request import Answer, ObjectRequest
+from edgecache.request import Answer, ObjectRequest, Use
 from edgecache.stream import Streams
 
 # An object that is replaced faster than it is looked at this often can't be read.
@@ -43,20 +42,25 @@ class Engine:
     async def answer(self, request: ObjectRequest) -> Answer:
         """:raises EdgecacheError: with the status to give instead."""
         for _ in range(ATTEMPTS):
+            purges = self._catalog.hard_purges.count
             try:
                 looked = await self._lookup.find(request)
                 if looked.collapsed:
                     self._metrics.collapsed.inc()
+                if request.version and not (
+                    looked.stored and looked.stored.version == request.version
+                ):
+                    raise VersionChanged("it is another version by now")
                 if looked.stored is None:
                     return await self._passthrough.answer(request)
-                return await self._serve(request, looked, looked.stored)
+                use = Use(looked.stored, request.route, purges)
+                return await self._serve(request, looked, use)
             except VersionChanged:
                 continue  # nothing was sent yet: look again
         raise UpstreamError("the object is replaced faster than it can be read")
 
-    async def _serve(
-        self, request: ObjectRequest, looked: Looked, stored: StoredResponse
-    ) -> Answer:
+    async def _serve(self, request: ObjectRequest, looked: Looked, use: Use) -> Answer:
+        stored = use.stored
         plan = plan_answer(request.method, request.headers, stored.meta)
         boundary = self._token() if len(plan.spans) > 1 else ""
         absent, needed = 0, 0
@@ -67,7 +71,7 @@ class Engine:
             looked = replace(looked, collapsed=True)  # the fills of others bring all of it
             self._metrics.collapsed.inc()
         if needed:
-            await self._assure(request, looked, stored, plan)
+            await self._assure(looked, use, plan)
         age = stored.age(self._catalog.clock())
         status, result = judge(
             looked,
@@ -85,7 +89,7 @@ class Engine:
                 stored,
                 plan,
                 boundary,
-                lambda span: self._streams.pieces(stored, request.route, span),
+                lambda span: self._streams.pieces(use, span),
             )
         return Answer(
             status=plan.status,
@@ -97,13 +101,11 @@ class Engine:
             body=body,
         )
 
-    async def _assure(
-        self, request: ObjectRequest, looked: Looked, stored: StoredResponse, plan: Plan
-    ) -> None:
+    async def _assure(self, looked: Looked, use: Use, plan: Plan) -> None:
         """No head is sent that is known to have no body."""
         doubted = looked.use is StaleUse.IF_ERROR
         try:
-            await self._streams.assure(stored, request.route, plan.spans, doubted=doubted)
+            await self._streams.assure(use, plan.spans, doubted=doubted)
         except UpstreamError as error:
             if doubted and is_failure(error):
                 raise incomplete(error) from error

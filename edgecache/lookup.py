@@ -219,7 +219,8 @@ class Lookup:
             if isinstance(error, NotFound):
                 purged = self._catalog.purges.concern(request.key, purges)
                 remembered = error.storable and not purged
-                self._catalog.missing(request.key, self._negative_ttl if remembered else 0)
+                lifetime = self._negative_ttl if remembered else 0
+                self._catalog.missing(request.key, lifetime, stale)
             raise
         try:
             tags = set(request.route.tags)
@@ -245,12 +246,12 @@ class Lookup:
         status = 304 if isinstance(found, NotModified) else found.status
         if why := not_storable(status, found.fields, has_validator=has_validator):
             self._streams.discard(found, body)
-            self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME, why)
+            self._catalog.uncacheable(request.key, UNCACHEABLE_LIFETIME, why, stale)
             return Looked(stored=None, forward=Forward.BYPASS)
         if isinstance(found, Found) and (seconds := self.settles_in(found.meta)):
             self._streams.discard(found, body)
             lifetime = min(seconds, UNSETTLED_LIFETIME)
-            self._catalog.uncacheable(request.key, lifetime, NotStored.UNSETTLED)
+            self._catalog.uncacheable(request.key, lifetime, NotStored.UNSETTLED, stale)
             return Looked(stored=None, forward=Forward.BYPASS)
         if isinstance(found, NotModified):
             body.close()
@@ -259,7 +260,7 @@ class Lookup:
             stored = self._catalog.put(freshened(stale.meta, found), request.route, stale)
             return Looked(stored=stored, forward=Forward.STALE, forward_status=304)
         stored = self._catalog.put(found.meta, request.route, stale)
-        self._streams.adopt(stored, found, body)
+        self._streams.adopt(stored, request.route, found, body)
         forward = Forward.STALE if stale else Forward.URI_MISS
         return Looked(stored=stored, forward=forward, forward_status=found.status)
 

@@ -15,13 +15,23 @@ Piece = tuple[Source | None, Bytes]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRequest:
     """A GET or HEAD of one object. `headers` is a case-insensitive mapping, `reason` why bytes are
-    bought for it."""
+    bought for it, `version` the only one whose bytes are wanted, if that is so."""
 
     method: str
     key: ObjectKey
     route: Route
     headers: Mapping[str, str]
     reason: Reason = Reason.DEMAND
+    version: str = ""
+
+
+class Use(NamedTuple):
+    """A stored response as one request found it: how many purges of bytes there had been by then
+    says whether more bytes may follow its own."""
+
+    stored: StoredResponse
+    route: Route
+    purges: int
 
 
 class Hit(NamedTuple):

@@ -23,7 +23,7 @@ from edgecache.core.reply import Found, NotModified
 from edgecache.fill import Fill, FillTable
 from edgecache.origins import Origins
 from edgecache.readahead import Ahead, Readahead, Slices
-from edgecache.request import Piece
+from edgecache.request import Piece, Use
 from edgecache.resumed import resume_if
 from edgecache.slice_buffer import PIECE, SliceBuffer
 from edgecache.store import Bytes, OpenSlice, SliceStore
@@ -41,6 +41,7 @@ AHEAD_PATIENCE = 1.0
 MOST_LOOKED_AT = 2**16
 # How many slices of an answer are opened before its head where the origin may not stand in for one.
 MOST_OPENED = 8
+PURGED = "it was purged while it was read"
 
 
 class Reading:
@@ -48,8 +49,7 @@ class Reading:
 
     def __init__(
         self,
-        stored: StoredResponse,
-        route: Route,
+        use: Use,
         numbers: range,
         window: int,
         sizes: RunSizes,
@@ -57,8 +57,7 @@ class Reading:
         reason: Reason = Reason.DEMAND,
     ) -> None:
         self.ahead = ahead
-        self.stored = stored
-        self.route = route
+        self.use = use
         self.stop = numbers.stop
         self.reason = reason
         self.fill: Fill | None = None
@@ -144,14 +143,13 @@ class Streams:
     def _count(self, spans: tuple[ByteSpan, ...]) -> int:
         return sum(len(slices_of(span, self.sizes.slice_size)) for span in spans)
 
-    async def assure(
-        self, stored: StoredResponse, route: Route, spans: tuple[ByteSpan, ...], *, doubted: bool
-    ) -> None:
+    async def assure(self, use: Use, spans: tuple[ByteSpan, ...], *, doubted: bool) -> None:
         """Before a head is sent while the origin fails, or is `doubted`: that what the body begins
         with can be opened, and the first gap in it be filled. What goes wrong later cuts the body.
 
         :raises VersionChanged, UpstreamError: as `pieces` does.
         """
+        stored = use.stored
         if not (doubted or self._origins.is_failing(stored.meta.key.origin)):
             return
         numbers = chain(*(slices_of(span, self.sizes.slice_size) for span in spans))
@@ -162,9 +160,9 @@ class Streams:
                 is_here = self._store.has(SliceKey(stored.version, number))
             if not is_here:
                 only = range(number, number + 1)
-                ahead = self._ahead(stored, route, only.stop)
+                ahead = self._ahead(use, only.stop)
                 size = self.sizes.slice_size
-                with closing(Reading(stored, route, only, size, self.sizes, ahead)) as reading:
+                with closing(Reading(use, only, size, self.sizes, ahead)) as reading:
                     await self._view(reading, number, 0, 1)
                 return
 
@@ -183,8 +181,9 @@ class Streams:
                     return IntRange(run.start, run.stop - 1)
         return None
 
-    def adopt(self, stored: StoredResponse, found: Found, body: Body) -> None:
+    def adopt(self, stored: StoredResponse, route: Route, found: Found, body: Body) -> None:
         """Makes an answer that is already coming in the fill of its slices, or discards it."""
+        use = Use(stored, route, self._catalog.hard_purges.count)
         numbers = self._whole_slices(found)
         gap = next((n for n in numbers if self._is_absent(stored.version, n)), None)
         if gap is None or gap != numbers.start:
@@ -195,7 +194,7 @@ class Streams:
             return body, numbers
 
         fill = self._fill(stored, numbers, Reason.DEMAND)
-        resume_if(body, fill.is_wanted)
+        resume_if(body, lambda: fill.is_wanted() and not self._is_purged(use))
         self._fills.start(fill, ask, self._store.put)
 
     def _fill(self, stored: StoredResponse, numbers: range, reason: Reason) -> Fill:
@@ -208,18 +207,18 @@ class Streams:
             watcher=None if reason is Reason.WARM else self._readahead,
         )
 
-    async def pieces(
-        self, stored: StoredResponse, route: Route, span: ByteSpan
-    ) -> AsyncGenerator[Piece, None]:
+    async def pieces(self, use: Use, span: ByteSpan) -> AsyncGenerator[Piece, None]:
         """The bytes of `span`, in order.
 
-        :raises VersionChanged: the origin has another version now, and what is left is not here.
+        :raises VersionChanged: the origin has another version now, or it was purged, and what is
+            left is not here.
         :raises UpstreamError: the origin failed.
         """
+        stored = use.stored
         numbers = slices_of(span, self.sizes.slice_size)
         window = self.sizes.window(stored.meta.key.key, span, stored.meta.length)
-        ahead = self._ahead(stored, route, numbers.stop)
-        with closing(Reading(stored, route, numbers, window, self.sizes, ahead)) as reading:
+        ahead = self._ahead(use, numbers.stop)
+        with closing(Reading(use, numbers, window, self.sizes, ahead)) as reading:
             for number in numbers:
                 whole = slice_span(number, self.sizes.slice_size, stored.meta.length)
                 start = max(span.start, whole.start) - whole.start
@@ -245,17 +244,16 @@ class Streams:
                     start += len(view)
                 ahead.leave(number, bought=reading.has_bought)
 
-    async def keep(
-        self, stored: StoredResponse, route: Route, numbers: range, reason: Reason
-    ) -> bool:
+    async def keep(self, use: Use, numbers: range, reason: Reason) -> bool:
         """Has slices stored that nobody reads now; False: the store does not take them.
 
         :raises VersionChanged, UpstreamError: as `pieces` does.
         """
         window = len(numbers) * self.sizes.slice_size
         last: SliceBuffer | None = None
-        ahead = self._ahead(stored, route, numbers.stop)
-        with closing(Reading(stored, route, numbers, window, self.sizes, ahead, reason)) as reading:
+        ahead = self._ahead(use, numbers.stop)
+        stored = use.stored
+        with closing(Reading(use, numbers, window, self.sizes, ahead, reason)) as reading:
             for number in numbers:
                 reading.advance(number)
                 if self._store.has(SliceKey(stored.version, number)):
@@ -267,10 +265,10 @@ class Streams:
                 last = reading.buffer
             return last is None or await last.stored()
 
-    def _ahead(self, stored: StoredResponse, route: Route, stop: int) -> Ahead:
-        fetch = partial(self._fetch, stored, route, reason=Reason.READAHEAD)
+    def _ahead(self, use: Use, stop: int) -> Ahead:
+        fetch = partial(self._fetch, use, reason=Reason.READAHEAD)
         find, has = self._fills.find, self._store.has
-        return Ahead(self._readahead, Slices(stored.version, stop, has, find, fetch))
+        return Ahead(self._readahead, Slices(use.stored.version, stop, has, find, fetch))
 
     async def _opened(self, stored: StoredResponse, number: int) -> OpenSlice | None:
         key = SliceKey(stored.version, number)
@@ -302,24 +300,28 @@ class Streams:
             fill.leave(number)
             if fill.ahead:
                 reading.ahead.failed()
-        numbers = self._run(reading.stored, number, reading.stop, reading.window())
-        fill = self._fetch(reading.stored, reading.route, numbers, reading.reason)
+        numbers = self._run(reading.use.stored, number, reading.stop, reading.window())
+        fill = self._fetch(reading.use, numbers, reading.reason)
         return reading.attach(fill).take(number)
 
     def _fill_with(self, reading: Reading, number: int) -> Fill | None:
         """The reader's own fill first: that has what the store did not take, ended or not."""
         if reading.fill is not None and reading.fill.covers(number):
             return reading.fill
-        return self._fills.find(reading.stored.version, number)
+        return self._fills.find(reading.use.stored.version, number)
 
-    def _fetch(self, stored: StoredResponse, route: Route, numbers: range, reason: Reason) -> Fill:
+    def _fetch(self, use: Use, numbers: range, reason: Reason) -> Fill:
+        stored = use.stored
+
         async def ask() -> tuple[Body, range]:
+            if self._is_purged(use):
+                raise VersionChanged(PURGED)
             span = self._bytes_of(stored, fill.numbers)
             try:
                 found, body = await self._origins.get(
                     stored.meta.key,
                     IntRange(span.start, span.stop - 1),
-                    route=route,
+                    route=use.route,
                     reason=reason,
                     if_match=stored.meta.origin_etag,
                 )
@@ -328,11 +330,20 @@ class Streams:
             if not isinstance(found, Found) or not found.meta.names_same(stored.meta):
                 body.close()
                 raise VersionChanged("the object was replaced while it was read")
-            resume_if(body, fill.is_wanted)
+            if self._is_purged(use):
+                body.close()
+                raise VersionChanged(PURGED)
+            resume_if(body, lambda: fill.is_wanted() and not self._is_purged(use))
             return body, self._whole_slices(found)
 
         fill = self._fill(stored, numbers, reason)
         return self._fills.start(fill, ask, self._store.put)
+
+    def _is_purged(self, use: Use) -> bool:
+        """It may be replaced at the origin then, whatever its validator says: what was begun is not
+        gone on with."""
+        meta = use.stored.meta
+        return self._catalog.hard_purges.concern(meta.key, use.purges, meta.tags)
 
     def _run(self, stored: StoredResponse, number: int, stop: int, window: int) -> range:
         """The slices from `number` to fetch at once: up to what is there or on its way."""

@@ -19,7 +19,7 @@ from edgecache.core.plan import plan_answer
 from edgecache.core.ranges import parse_range, slices_of
 from edgecache.lookup import Lookup
 from edgecache.origins import Origins
-from edgecache.request import ObjectRequest
+from edgecache.request import ObjectRequest, Use
 from edgecache.store import SliceStore
 from edgecache.stream import Streams
 
@@ -98,9 +98,10 @@ class Warmer:
         return Warmed.ERROR
 
     async def _warm(self, wanted: Wanted, outcome: Outcome) -> Warmed:
+        purges = self._catalog.hard_purges.count
         known = await self._catalog.get(wanted.key, wanted.route)
         if isinstance(known, StoredResponse) and known.is_fresh(self._catalog.clock()):
-            done = await self._bring(wanted, known, outcome)
+            done = await self._bring(wanted, Use(known, wanted.route, purges), outcome)
             return Warmed.HIT if done is Warmed.STORED and not outcome.bytes else done
         stale = known if isinstance(known, StoredResponse) else None
         is_full = not self._has_room(wanted, self._streams.sizes.max_run, self._longest)
@@ -116,13 +117,14 @@ class Warmer:
                 return refused
             if stored.version != before:
                 outcome.bytes += self._landed(stored, spans)
+            use = Use(stored, wanted.route, purges)
             # In the same turn: what has begun to come in has a reader at once.
             async with aclosing(self._gaps(stored, spans)) as gaps:
                 async for gap in gaps:
-                    if (refused := await self._keep(wanted, stored, gap, outcome)) is not None:
+                    if (refused := await self._keep(wanted, use, gap, outcome)) is not None:
                         return refused
                     break
-        done = await self._bring(wanted, stored, outcome)
+        done = await self._bring(wanted, use, outcome)
         was_there = stored.version == before and not outcome.bytes
         return Warmed.REVALIDATED if done is Warmed.STORED and was_there else done
 
@@ -141,7 +143,8 @@ class Warmer:
         is_new = isinstance(known, Uncacheable) and known.why is NotStored.UNSETTLED
         return Warmed.MORE if is_new else Warmed.NOT_STORABLE
 
-    async def _bring(self, wanted: Wanted, stored: StoredResponse, outcome: Outcome) -> Warmed:
+    async def _bring(self, wanted: Wanted, use: Use, outcome: Outcome) -> Warmed:
+        stored = use.stored
         spans = self._spans(wanted, stored)
         if (refused := self._refused(stored, spans)) is not None:
             return refused
@@ -150,26 +153,24 @@ class Warmer:
                 if outcome.bytes >= wanted.most:
                     return Warmed.MORE
                 async with self._turn(wanted.key.origin):
-                    refused = await self._keep(wanted, stored, gap, outcome)
+                    refused = await self._keep(wanted, use, gap, outcome)
                 if refused is not None:
                     return refused
         return Warmed.STORED
 
-    async def _keep(
-        self, wanted: Wanted, stored: StoredResponse, gap: range, outcome: Outcome
-    ) -> Warmed | None:
+    async def _keep(self, wanted: Wanted, use: Use, gap: range, outcome: Outcome) -> Warmed | None:
         """Has one run of slices stored; says why it is not."""
-        size = self._size_of(stored, gap)
+        size = self._size_of(use.stored, gap)
         if not self._has_room(wanted, size, len(gap)):
             return Warmed.NO_ROOM
         self._coming += size
         try:
-            if not await self._streams.keep(stored, wanted.route, gap, Reason.WARM):
+            if not await self._streams.keep(use, gap, Reason.WARM):
                 outcome.detail = self._store.trouble()
                 return Warmed.NOT_STORED
         finally:
             self._coming -= size
-            outcome.bytes += self._there(stored, gap)
+            outcome.bytes += self._there(use.stored, gap)
         return None
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ from edgecache.request import Answer, ObjectRequest
 from edgecache.web.accesslog import AccessLog
 from edgecache.web.exchange import Exchange, Written, is_host
 from edgecache.web.own_head import SERVER, OwnHead
-from edgecache.web.peer import INTERNAL
+from edgecache.web.peer import is_internal, version_read
 from edgecache.web.refusal import ALLOW, refuse, target
 from edgecache.web.routing import Router
 
@@ -119,7 +119,13 @@ class Delivery:
         key, route = self._router.resolve(request.raw_path)
         exchange.route, exchange.key = route.label, key
         return await self._answer(
-            ObjectRequest(method=request.method, key=key, route=route, headers=request.headers)
+            ObjectRequest(
+                method=request.method,
+                key=key,
+                route=route,
+                headers=request.headers,
+                version=version_read(exchange.peer),
+            )
         )
 
     async def _give(self, exchange: Exchange, answer: Answer) -> None:
@@ -153,7 +159,7 @@ class Delivery:
     def _finish(self, exchange: Exchange) -> None:
         for source, count in exchange.sent.items():
             self._metrics.gave(exchange.route, source, count)
-        is_part = exchange.peer == INTERNAL  # of an answer that a worker keeps account of
+        is_part = is_internal(exchange.peer)  # of an answer that a worker keeps account of
         if exchange.key is not None and (served := sum(exchange.sent.values())):
             is_hit = exchange.result in (Result.HIT, Result.STALE) and not is_part
             self._on_given(exchange.key, served, int(not is_part), int(is_hit))

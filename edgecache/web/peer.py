@@ -19,7 +19,8 @@ FIELD = "Edgecache-Relay"
 
 class Peer(NamedTuple):
     """`scheme` is http or https for a client, internal for the worker itself; `request_id` is as
-    the client sent it, "" without one."""
+    the client sent it, "" without one. What a worker asks for itself has there the version whose
+    bytes it needs the rest of."""
 
     client: str
     scheme: str
@@ -28,6 +29,21 @@ class Peer(NamedTuple):
 
 # A worker that speaks for itself. It never takes a scheme from what a client sends.
 INTERNAL = Peer("-", "internal", "")
+
+
+def reading(version: str) -> Peer:
+    return INTERNAL._replace(request_id=version)
+
+
+def version_read(peer: Peer) -> str:
+    """ "": of a client, who wants whatever there is."""
+    return peer.request_id if is_internal(peer) else ""
+
+
+def is_internal(peer: Peer) -> bool:
+    return peer.scheme == INTERNAL.scheme
+
+
 UNKNOWN = Peer("-", "-", "")
 PEER = web.RequestKey("peer", Peer)
 

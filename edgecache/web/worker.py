@@ -36,7 +36,7 @@ from edgecache.web.fast import FastPath
 from edgecache.web.hot import HotTable
 from edgecache.web.listening import accept_on, load_certificate
 from edgecache.web.own_head import OwnHead
-from edgecache.web.peer import INTERNAL
+from edgecache.web.peer import reading
 from edgecache.web.protocol import HttpServer, require_c_parser
 from edgecache.web.relay import Relay
 from edgecache.web.routing import Router
@@ -207,7 +207,7 @@ class Rest:
             ("If-Range", stored.meta.etag),
         ]
         target = self._router.target(stored.meta.key)
-        status, headers, body = await self._relay.fetch(target, fields, INTERNAL)
+        status, headers, body = await self._relay.fetch(target, fields, reading(stored.version))
         async with aclosing(body):
             expected = format_content_range(span, stored.meta.length)
             same = headers.get("ETag", "") == stored.meta.etag

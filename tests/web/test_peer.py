@@ -4,7 +4,16 @@ import re
 
 import pytest
 
-from edgecache.web.peer import INTERNAL, UNKNOWN, Peer, decode, encode
+from edgecache.web.peer import (
+    INTERNAL,
+    UNKNOWN,
+    Peer,
+    decode,
+    encode,
+    is_internal,
+    reading,
+    version_read,
+)
 
 PEERS = [
     Peer("127.0.0.1", "http", ""),
@@ -33,3 +42,12 @@ def test_it_is_no_longer_than_what_the_log_keeps() -> None:
 @pytest.mark.parametrize("value", ["", "a", "a b", "a b c d"])
 def test_what_is_no_peer_is_nobody(value: str) -> None:
     assert decode(value) == UNKNOWN
+
+
+def test_a_worker_names_the_version_that_it_reads_and_no_client_does() -> None:
+    peer = decode(encode(reading("0f" * 16)))
+    assert is_internal(peer)
+    assert version_read(peer) == "0f" * 16
+    client = Peer("1.2.3.4", "https", "0f" * 16)
+    assert not is_internal(client)
+    assert version_read(client) == ""

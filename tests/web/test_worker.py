@@ -72,13 +72,14 @@ async def test_what_it_used_the_keeper_is_told(site: Site, monkeypatch: pytest.M
     assert told == []
 
 
-async def test_the_rest_of_an_answer_is_of_the_same_version_or_none(site: Site) -> None:
+@pytest.mark.parametrize("etag", ["two", "one"], ids=["another", "the same validator"])
+async def test_the_rest_of_an_answer_is_of_the_same_version_or_none(site: Site, etag: str) -> None:
     worker = cluster(site).workers[0]
     stored = cluster(site).catalog.hit(ObjectKey("volume", KEY))
     assert stored is not None
     span = ByteSpan(SLICE - 10, SLICE + 10)
     assert await rest_of(site, worker, span) == DATA.read(SLICE - 10, SLICE + 10)
-    site.origin.put(KEY, Pattern(3 * SLICE, seed=2), etag="two")
+    site.origin.put(KEY, Pattern(3 * SLICE, seed=2), etag=etag)
     await cluster(site).catalog.purge(stored.meta.key)
     rest = Rest(worker._relay, router_of(site))
     with pytest.raises(VersionChanged):
