@@ -19,7 +19,7 @@ from ssl import SSLContext
 from edgecache.board import Board
 from edgecache.config import Config
 from edgecache.config_fixed import changed, keep_fixed
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart, ConfigError
 from edgecache.cpus import usable_cpus
 from edgecache.descriptors import most_connections
 from edgecache.families import Families
@@ -73,7 +73,7 @@ class Processes:
     def run(self) -> int:
         """Until SIGTERM; the exit status.
 
-        :raises ConfigError: it can't be served as it is configured; StoreError: nor the folder.
+        :raises ConfigError: it can't be served as configured; CannotStart, StoreError: not now.
         """
         files = raise_file_limit()
         if (most := most_connections()) < self._config.listen.max_connections:
@@ -218,14 +218,14 @@ class Processes:
 def relay_socket(path: Path) -> socket.socket:
     """Where the keeper listens, for our own user only.
 
-    :raises ConfigError: the path is too long for a socket's.
+    :raises CannotStart: the path is too long for a socket's, or the disk does not take it.
     """
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
     except OSError as error:
         listener.close()
-        raise ConfigError(f"$TMPDIR: no socket in {path.parent}: {error}") from error
+        raise CannotStart(f"$TMPDIR: no socket in {path.parent}: {error}") from error
     path.chmod(0o600)
     listener.listen(BACKLOG)
     listener.setblocking(False)

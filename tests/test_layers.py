@@ -69,7 +69,8 @@ ALLOWED = {
     "web.relay": "tasks web.exchange web.keeper web.peer web.refusal",
     "web.relayed": "config_listen metrics web.peer web.protocol",
     "web.keeper": "web.peer",
-    "web.protocol": "config_listen descriptors metrics web.fast web.forwarded web.peer",
+    "web.protocol": "config_listen descriptors metrics web.fast web.forwarded web.peer web.untaken",
+    "web.untaken": "",
     "web.fast": "hits metrics store tally web.accesslog web.exchange web.hot web.own_head "
     "web.routing",
     "web.hot": "generations store web.exchange web.own_head",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgecache.config import Config
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart, ConfigError
 from edgecache.metrics import Metrics
 from edgecache.processes import Processes, Sockets, relay_socket
 from edgecache.web.listening import bind, bind_group
@@ -53,7 +53,7 @@ def test_the_keepers_socket_is_for_its_own_user_only(folder: Path) -> None:
 
 
 def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^\$TMPDIR: no socket in "):
+    with pytest.raises(CannotStart, match=r"^\$TMPDIR: no socket in "):
         relay_socket(tmp_path / ("x" * 120))
 
 

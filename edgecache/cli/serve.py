@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from edgecache.config import Config, load
-from edgecache.core.errors import ConfigError, EdgecacheError, StoreError
+from edgecache.core.errors import ConfigError, EdgecacheError
 
 
 def serve(
@@ -32,7 +32,7 @@ def serve(
             stream=sys.stderr,
         )
         status = run(settings, config)
-    except (ConfigError, StoreError) as error:
+    except EdgecacheError as error:
         complain(error)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
     raise typer.Exit(status)

@@ -25,6 +25,10 @@ class ConfigError(EdgecacheError):
     """The operator's: every problem at once, one a line."""
 
 
+class CannotStart(EdgecacheError):
+    """The machine's, not the config's: tried again later, the same config may do."""
+
+
 class ClientError(EdgecacheError):
     """The client's."""
 

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from edgecache.config import Cache, Config, Log, Origin, Route
 from edgecache.config_fetch import Fetch
 from edgecache.config_listen import Admin, Listen
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart
 from edgecache.demo.bucket import BUCKET
 
 HOST = "127.0.0.1"
@@ -64,13 +64,13 @@ def demo_config(endpoint: str, folder: Path, *, port: int, admin_port: int) -> C
 def free_port(wanted: int, taken: Collection[int] = ()) -> int:
     """`wanted`, or the next port after it that nobody listens on; 0 stays 0: any.
 
-    :raises ConfigError: there is none near.
+    :raises CannotStart: there is none near.
     """
     ports = range(wanted, min(wanted + PORTS_TRIED, 65536))
     for port in ports:
         if port == 0 or (port not in taken and _is_free(port)):
             return port
-    raise ConfigError(f"no free port from {ports[0]} to {ports[-1]}", hint="name one with --port")
+    raise CannotStart(f"no free port from {ports[0]} to {ports[-1]}", hint="name one with --port")
 
 
 def _is_free(port: int) -> bool:

@@ -11,7 +11,7 @@ import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart
 from edgecache.demo.bucket import private_bucket
 from edgecache.demo.script import write_script
 from edgecache.demo.settings import ADMIN_PORT, demo_config, free_port
@@ -27,7 +27,7 @@ CLIENT_TIMEOUT = aiohttp.ClientTimeout(total=15)
 async def stage(objects: Mapping[str, bytes], *, port: int) -> AsyncIterator[Server]:
     """An edgecache with an empty cache in front of a bucket with `objects`.
 
-    :raises ConfigError: moto is missing, or no port is free.
+    :raises ConfigError: moto is missing; CannotStart: no port is free.
     """
     with tempfile.TemporaryDirectory(prefix="edgecache-demo-") as folder:
         async with private_bucket(objects) as endpoint:
@@ -44,7 +44,7 @@ async def _serve(endpoint: str, folder: Path, wanted: int) -> Server:
         admin_port = free_port(ADMIN_PORT if wanted else 0, taken={port})
         try:
             return await start(demo_config(endpoint, folder, port=port, admin_port=admin_port))
-        except ConfigError:
+        except CannotStart:
             if not tries_left:
                 raise
     raise AssertionError("unreachable")

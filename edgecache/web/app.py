@@ -100,7 +100,8 @@ class Server:
     async def start(self, number: int = 0) -> None:
         """`number` is the config's.
 
-        :raises ConfigError: a port is taken; StoreError: the folder is in use.
+        :raises ConfigError: one of its files can't be used; CannotStart: a port is taken;
+        StoreError: the folder is in use.
         """
         require_c_parser()
         try:

@@ -6,7 +6,7 @@ import ssl
 from aiohttp import web
 
 from edgecache.config_listen import Tls
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart, ConfigError
 
 # Connects that wait until they are accepted; the kernel may allow fewer.
 BACKLOG = 4096
@@ -16,7 +16,7 @@ def bind(host: str, port: int, *, section: str, shares: bool = False) -> socket.
     """A socket that listens; `shares`: others may listen on its port, and the kernel spreads
     connections over them.
 
-    :raises ConfigError: the address is taken, or none of this machine; `section` is the setting's.
+    :raises CannotStart: the address is taken, or none of this machine; `section` is the setting's.
     """
     try:
         family, *_, address = socket.getaddrinfo(
@@ -31,7 +31,7 @@ def bind(host: str, port: int, *, section: str, shares: bool = False) -> socket.
         )
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigError(f"{section}: cannot listen on {host}:{port}: {reason}") from error
+        raise CannotStart(f"{section}: cannot listen on {host}:{port}: {reason}") from error
 
 
 def bind_group(host: str, port: int, count: int) -> list[socket.socket]:

@@ -25,6 +25,7 @@ from edgecache.metrics import Metrics
 from edgecache.web.fast import Asked, FastPath
 from edgecache.web.forwarded import Networks, forwarded
 from edgecache.web.peer import PEER, Peer
+from edgecache.web.untaken import untaken
 
 log = logging.getLogger("edgecache.http")
 
@@ -41,6 +42,8 @@ UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 UNSENT_LIMIT = 2**20
 # A body that a GET should not have is read this long, then the connection is closed.
 LINGER = 2.0
+# No request's number.
+NOBODY = -1
 
 
 def require_c_parser() -> None:
@@ -76,9 +79,11 @@ class Connection(web.RequestHandler):
         "_is_between",
         "_is_proxy",
         "_limits",
+        "_lost",
         "_metrics",
         "_scheme",
         "_server",
+        "_watched",
     )
 
     MAX_FIELDS: ClassVar = 128
@@ -104,6 +109,8 @@ class Connection(web.RequestHandler):
         self._is_proxy = False
         self._is_between = True  # the parser is: between two requests
         self._head_timer: asyncio.TimerHandle | None = None
+        self._watched = NOBODY  # the request whose answer `_look_again` looks after
+        self._lost: asyncio.Event | None = None
 
     def peer(self, headers: CIMultiDictProxy[str]) -> Peer:
         """Who sent a request with these fields."""
@@ -202,39 +209,67 @@ class Connection(web.RequestHandler):
             return False
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if waiting > WRITE_BUFFER:  # and no handler waits for the client
-            self._watch(self._request_count, waiting)
+            self._watch(transport, waiting)
         return True
 
-    def _watch(self, request: int, waiting: int) -> None:
-        self._loop.call_later(self._limits.write_timeout, self._look_again, request, waiting)
+    def _watch(self, transport: asyncio.WriteTransport, left: int) -> None:
+        self._watched = self._request_count
+        self._loop.call_later(
+            self._limits.write_timeout, self._look_again, transport, self._watched, left
+        )
 
-    def _look_again(self, request: int, waiting: int) -> None:
+    def _look_again(self, transport: asyncio.WriteTransport, request: int, left: int) -> None:
         """Cuts a client that took nothing of its last answer in all that time."""
-        transport = self.transport
-        if transport is None or self._request_count != request or not self.writing_paused:
-            return
-        left = transport.get_write_buffer_size()
-        if left < waiting:
-            self._watch(request, left)
+        if self._manager is None or self._request_count != request:
+            return  # it has left, or another answer is under way
+        if not (now_left := untaken(transport)):
+            self._watched = NOBODY
+        elif now_left != left:
+            self._watch(transport, now_left)
         else:
             log.info("answer cut client=%s reason=the client does not read", self._client)
             transport.abort()
+
+    def _process_keepalive(self) -> None:
+        """A client that still takes an answer is not idle."""
+        transport = self.transport
+        if transport is not None and self._is_idle() and self._see_to(transport):
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+    def _see_to(self, transport: asyncio.WriteTransport) -> bool:
+        """Whether the client has yet to take some of its last answer, which is looked after."""
+        if (left := untaken(transport)) and self._watched != self._request_count:
+            self._watch(transport, left)
+        return left > 0
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_head_timer()
         if self.COUNTS:
             self._metrics.connections.dec()
         super().connection_lost(exc)
+        if self._lost is not None:
+            self._lost.set()
 
     async def start(self) -> None:
-        """A closed transport first sends what it still has, and waits for ever for a client that
-        takes nothing: it gets as long as any write."""
+        """A closed transport first sends what it still has, and would wait for ever for a client
+        that takes nothing."""
         transport = self.transport
         try:
             await super().start()
         finally:
-            if transport is not None and transport.get_write_buffer_size():
-                self._loop.call_later(self._limits.write_timeout, transport.abort)
+            if transport is not None:
+                self._see_to(transport)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """As aiohttp's, which waits twice for a handler; what a hit wrote has none, and as long."""
+        transport, deadline = self.transport, self._loop.time() + 2 * (timeout or 0)
+        await super().shutdown(timeout)
+        if transport is not None and self._manager is not None and untaken(transport):
+            self._lost = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._lost.wait()
 
     def _is_idle(self) -> bool:
         return self._current_request is None and not self._messages

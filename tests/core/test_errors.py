@@ -5,6 +5,7 @@ import pytest
 
 from edgecache.core.errors import (
     BadTarget,
+    CannotStart,
     ClientError,
     ConfigError,
     EdgecacheError,
@@ -43,7 +44,7 @@ def test_the_branch_says_whose_fault_and_which_status(error: EdgecacheError, sta
     assert isinstance(error, UpstreamError) == (status >= 500)
 
 
-@pytest.mark.parametrize("kind", [ConfigError, StoreError])
+@pytest.mark.parametrize("kind", [CannotStart, ConfigError, StoreError])
 def test_what_no_client_is_told_of(kind: type[EdgecacheError]) -> None:
     assert not issubclass(kind, ClientError | UpstreamError)
     assert kind.status == HTTPStatus.INTERNAL_SERVER_ERROR

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart
 from edgecache.demo.settings import SLICE_SIZE, demo_config, free_port
 
 
@@ -59,5 +59,5 @@ def test_any_port_stays_any() -> None:
 
 def test_no_port_near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgecache.demo.settings._is_free", lambda port: False)
-    with pytest.raises(ConfigError, match="no free port from 65530 to 65535"):
+    with pytest.raises(CannotStart, match="no free port from 65530 to 65535"):
         free_port(65530)

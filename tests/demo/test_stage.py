@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from rich.console import Console
 
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart
 from edgecache.demo.samples import load
 from edgecache.demo.stage import replay, stage
 from edgecache.demo.visit import WrongAnswer
@@ -28,10 +28,10 @@ async def test_when_the_server_cannot_start_nothing_is_left(
 
     async def start(config: object) -> None:
         tried.append(config)
-        raise ConfigError("listen: cannot listen")
+        raise CannotStart("listen: cannot listen")
 
     monkeypatch.setattr("edgecache.demo.stage.start", start)
-    with pytest.raises(ConfigError, match="cannot listen"):
+    with pytest.raises(CannotStart, match="cannot listen"):
         async with stage({}, port=0):
             pass
     assert len(tried) == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgecache.config_listen import Tls
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart, ConfigError
 from edgecache.web.listening import bind, bind_group, load_certificate, tls_context, url_of
 from tests.certificates import make_certificate
 
@@ -27,15 +27,15 @@ def test_a_group_listens_on_one_port() -> None:
 def test_a_taken_port_is_named(section: str) -> None:
     with bind("127.0.0.1", 0, section=section) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"{section}: cannot listen on 127.0.0.1:{port}: "):
+        with pytest.raises(CannotStart, match=rf"{section}: cannot listen on 127.0.0.1:{port}: "):
             bind("127.0.0.1", port, section=section)
-        with pytest.raises(ConfigError, match=r"listen: cannot listen on "):
+        with pytest.raises(CannotStart, match=r"listen: cannot listen on "):
             bind_group("127.0.0.1", port, 2)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_ours(host: str) -> None:
-    with pytest.raises(ConfigError, match=rf"listen: cannot listen on {host}:1234: ."):
+    with pytest.raises(CannotStart, match=rf"listen: cannot listen on {host}:1234: ."):
         bind(host, 1234, section="listen")
 
 

@@ -16,7 +16,7 @@ from edgecache.config import Costs
 from edgecache.config_listen import Listen
 from edgecache.core.errors import ConfigError
 from edgecache.metrics import Metrics
-from edgecache.web.protocol import Connection, HttpServer, bare_answer, require_c_parser
+from edgecache.web.protocol import HttpServer, bare_answer, require_c_parser
 
 REQUEST = b"GET /secret HTTP/1.1\r\nHost: e\r\n\r\n"
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -131,41 +131,3 @@ async def test_open_connections_are_counted() -> None:
         closing = REQUEST.replace(b"Host", b"Connection: close\r\nHost")
         assert (await ask(port, closing)).endswith(b"\r\n\r\n1.0")
     assert metrics.total("http_connections") == 0
-
-
-class Stuck:
-    """A transport whose client takes what `left` says."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.aborted = False
-
-    def get_write_buffer_size(self) -> int:
-        return self.left
-
-    def abort(self) -> None:
-        self.aborted = True
-
-
-@pytest.mark.parametrize(
-    ("taken", "asked_again", "is_cut"),
-    [
-        pytest.param(0, False, True, id="nothing"),
-        pytest.param(1, False, False, id="something"),
-        pytest.param(0, True, False, id="it has asked for more: another answer is under way"),
-    ],
-)
-async def test_only_a_client_that_takes_nothing_is_cut(
-    taken: int, asked_again: bool, is_cut: bool
-) -> None:
-    """After a hit no handler waits for the client: the connection looks after it."""
-
-    server = HttpServer(Listen(), Metrics(Costs()))
-    connection = server()
-    assert isinstance(connection, Connection)
-    transport = Stuck(1000 - taken)
-    connection.transport = transport  # type: ignore[assignment]
-    connection.pause_writing()
-    connection._request_count = 1 + asked_again
-    connection._look_again(1, 1000)
-    assert transport.aborted is is_cut
