@@ -54,6 +54,7 @@ class StoreWriter:
         self._changes = 0  # under way
         self._unswept: dict[str, int] = {}  # names of files that have to go, with their sizes
         self._unswept_size = 0
+        self._going_size = 0  # of those that the thread is removing
         self._sweeping = self._watching = False
         self._unseen: list[str] = []  # folders where there may be files that are no slices
         self._seeing: asyncio.Task[None] | None = None
@@ -165,33 +166,40 @@ class StoreWriter:
 
     def take(self) -> dict[str, int]:
         """Some of the files that have to go, for who can remove them sooner."""
-        taken = {name: self._unswept.pop(name) for name in list(islice(self._unswept, BATCH))}
-        self._unswept_size -= sum(taken.values())
+        taken = self._pop(BATCH)
         return {name: size for name, size in taken.items() if not self._is_slice(name)}
+
+    def _pop(self, most: int) -> dict[str, int]:
+        popped = {name: self._unswept.pop(name) for name in list(islice(self._unswept, most))}
+        self._unswept_size -= sum(popped.values())
+        return popped
 
     async def _sweep(self) -> None:
         while self._unswept:
-            names = list(islice(self._unswept, self._folder.batch))
+            # Out before the thread judges them: what goes once more meanwhile is entered anew.
+            going = self._pop(self._folder.batch)
+            self._going_size = size = sum(going.values())
             try:
-                await self.change(self._folder.remove, names, self._is_slice)
+                await self.change(self._folder.remove, list(going), self._is_slice)
             except StoreError:
+                self._going_size = 0
+                self.sweep({n: size for n, size in going.items() if n not in self._unswept})
                 await asyncio.sleep(self.interval)
             else:
-                size = sum(self._unswept.pop(name, 0) for name in names)
-                self._unswept_size -= size
+                self._going_size = 0
                 self._on_swept(size)
         self._sweeping = False
 
     @property
     def unswept(self) -> int:
         """Bytes of files that are out of the books, but not off the disk yet."""
-        return self._unswept_size
+        return self._unswept_size + self._going_size
 
     @property
     def reserve(self) -> int:
         """Bytes to keep free of slices."""
         database = self._folder.footprint + self._folder.growth
-        return database + self._folder.change + QUEUED_CHANGE * self._changes + self._unswept_size
+        return database + self._folder.change + QUEUED_CHANGE * self._changes + self.unswept
 
     @property
     def footprint(self) -> int:

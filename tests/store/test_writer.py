@@ -153,6 +153,29 @@ async def test_what_could_not_be_removed_counts_and_is_tried_again(
     assert slice_files(wired.folder._directory) == []
 
 
+async def test_what_goes_once_more_while_its_removal_is_under_way_is_removed(wired: Wired) -> None:
+    """The thread found it a slice again, and it is none any more before the loop hears of it."""
+    files = await wired.write(1)
+    judged, gate = threading.Event(), threading.Event()
+
+    def was_slice(_: str) -> bool:
+        was = not judged.is_set()
+        judged.set()
+        assert gate.wait(10)
+        return was
+
+    wired.writer._is_slice = was_slice
+    wired.writer.sweep(files)
+    await until(judged.is_set)
+    assert wired.writer.unswept == 100
+    assert wired.writer.take() == {}
+    wired.writer.sweep(files)
+    assert wired.writer.unswept == 200  # the file that there was, and that of the slice again
+    gate.set()
+    await until(lambda: not wired.writer.unswept)
+    assert slice_files(wired.folder._directory) == []
+
+
 async def test_what_is_no_slice_is_found_and_swept(wired: Wired) -> None:
     names = list(await wired.write(3))
     wired.slices.add(names[1])
