@@ -141,7 +141,7 @@ ALLOWED = {
     "store.opening": "store.files store.open_slice",
     "store.memory": "store",
     "store.writer": "store.folder tasks",
-    "store.wrong_slices": "",
+    "store.wrong_slices": "store.files",
     "store.open_slice": "store store.at_once store.files",
     "store.folder": "store.files store.index store.index_files store.index_rows store.slice_format",
     "store.index": "store store.index_files store.index_rows store.mark_format store.mark_rows "

@@ -19,7 +19,7 @@ from edgecache.descriptors import most_slices
 from edgecache.memory import return_freed_memory
 from edgecache.store import Bytes
 from edgecache.store.disk_rows import DiskRows
-from edgecache.store.files import slice_cost
+from edgecache.store.files import WrongSlice, slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
 from edgecache.store.index import Use
 from edgecache.store.lingering import Lingering
@@ -237,10 +237,10 @@ class DiskStore(DiskRows):
             self._ledger.access(key, self._clock())
         return found
 
-    def _remove(self, key: SliceKey, unread: str = "") -> None:
+    def _remove(self, key: SliceKey, wrong: WrongSlice) -> None:
         if self.has(key) and not self._closed:
-            reason = self._wrong.note(unread)
-            self._writer.sweep(self._settle(self._ledger.remove(key, reason)))
+            self._wrong.note(wrong)
+            self._writer.sweep(self._settle(self._ledger.remove(key, wrong.reason)))
 
     async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
         if not self._usable or not self._fits(key, meta, data):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.core.model import SliceKey
+from edgecache.core.model import Removal, SliceKey
 from edgecache.store.files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
 from tests.slices import SIZE, Sliced, disk_use, slice_files, sliced
 
@@ -120,13 +120,35 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a pipe": replace_by_pipe,
     "its folder is a file": replace_folder,
 }
+# Those that leave no file of ours, which is no damage.
+AWAY = {"missing", "a link", "its folder is a file"}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_is_wrong(files: SliceFiles, damage: str) -> None:
     DAMAGES[damage](write(files, CLIP))
-    with pytest.raises(WrongSlice):
+    with pytest.raises(WrongSlice) as wrong:
         files.open(CLIP.key(), CLIP.meta)
+    assert wrong.value.reason is (Removal.MISSING if damage in AWAY else Removal.CORRUPT)
+
+
+@pytest.mark.parametrize("good", [0, 1, 4096])
+def test_a_bad_sector_is_the_disks_fault(
+    files: SliceFiles, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """A read gives what is before it; only the next one fails."""
+    write(files, CLIP)
+    pread = os.pread
+
+    def read(fd: int, length: int, at: int) -> bytes:
+        if at >= good:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, min(length, good - at), at)
+
+    monkeypatch.setattr(os, "pread", read)
+    with pytest.raises(WrongSlice, match="Input/output error") as wrong:
+        files.open(CLIP.key(), CLIP.meta)
+    assert wrong.value.reason is Removal.UNREAD
 
 
 def test_a_file_of_another_slice_is_wrong(files: SliceFiles) -> None:
