@@ -190,4 +190,4 @@ def test_what_the_policy_knows_is_passed_on() -> None:
     assert ledger.popularity(OLD[0]) == Popularity(3, NOW + 1)
     assert list(ledger.changed()) == [(OLD[0], 3, NOW + 1)]
     assert list(ledger.changed()) == []
-    assert [ledger.admits(OLD[1], 10), ledger.admits(OLD[1], 10)] == [False, True]
+    assert [ledger.admits(OLD[1], 2**20), ledger.admits(OLD[1], 2**20)] == [False, True]
