@@ -4,7 +4,8 @@ Rules of this module: changes are done one after another, in the order in which 
 for. One that fails is `trouble`, which is logged once and lasts until a slice was written, or the
 folder was tried, with success; it is tried as long as there is trouble, requests or not, and looked
 at when there is none. What could not be removed is tried again, and counts until it is gone. While
-files are looked for that are no slices, nobody knows what they take.
+files are looked for that are no slices, nobody knows what they take; folders that can't be looked
+into are tried again, but nobody waits for them.
 """
 
 import asyncio
@@ -57,6 +58,7 @@ class StoreWriter:
         self._going_size = 0  # of those that the thread is removing
         self._sweeping = self._watching = False
         self._unseen: list[str] = []  # folders where there may be files that are no slices
+        self._failed: set[str] = set()  # of these, where the last look failed
         self._seeing: asyncio.Task[None] | None = None
 
     def change(
@@ -139,6 +141,7 @@ class StoreWriter:
     def look(self, places: list[str]) -> None:
         """Sweep what is there and is no slice; one folder at a time, as changes leave room."""
         self._unseen = places
+        self._failed = set()
         if self._unseen and self._seeing is None:
             self._seeing = self._tasks.spawn(self._look(), name="store-look")
 
@@ -148,12 +151,21 @@ class StoreWriter:
             try:
                 strays = await self.change(self._folder.strays, place, self._is_slice)
             except StoreError:
-                await asyncio.sleep(self.interval)
+                self._pass(place)
+                if not self.is_looking:
+                    await asyncio.sleep(self.interval)
             else:
                 self.sweep(strays)
                 if self._unseen and self._unseen[-1] == place:  # not others meanwhile
                     self._unseen.pop()
+                    self._failed.discard(place)
         self._seeing = None
+
+    def _pass(self, place: str) -> None:
+        """It comes after all others."""
+        if self._unseen and self._unseen[-1] == place:
+            self._unseen.insert(0, self._unseen.pop())
+            self._failed.add(place)
 
     async def looked(self, patience: float) -> None:
         """Waits until all has been looked through, so many seconds at most."""
@@ -162,7 +174,7 @@ class StoreWriter:
 
     @property
     def is_looking(self) -> bool:
-        return bool(self._unseen)
+        return len(self._failed) < len(self._unseen)
 
     def take(self) -> dict[str, int]:
         """Some of the files that have to go, for who can remove them sooner."""
