@@ -330,6 +330,8 @@ class DiskStore(DiskRows):
         self._ledger.supersede(version, slices)
 
     def discard(self, version: str, slices: range) -> None:
+        if not self._ledger.has_version(version):
+            return
         gone = [
             one
             for number in slices
