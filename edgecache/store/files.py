@@ -223,13 +223,16 @@ class SliceFiles:
     def reopen(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
         """The file, unread, if it is the very one that `open` has verified; else None: `open` it.
 
-        For the event loop: the kernel has, most likely, still in memory where it is.
+        For the event loop only: without waiting for the disk. Where the kernel can't promise that,
+        the file is opened all the same: where it is, it has in memory most likely, and to verify
+        again what is opened again would take a read of all of it each time.
         """
         if key not in self._verified:
             return None
+        path = f"{self._path}/{self.name(key)}"
         try:
-            fd = os.open(f"{self._path}/{self.name(key)}", READING)
-        except OSError:
+            fd = self._at_once.open(path) if self._at_once.opens else os.open(path, READING)
+        except (Later, OSError):
             return None
         found = os.fstat(fd)
         if not self._verified.is_same(key, found):
