@@ -63,6 +63,7 @@ class Purger:
             for meta in step.metas:
                 if not mark.soft:
                     self.catalog.discard(meta)
+                    await asyncio.sleep(0)  # a large one takes a millisecond
             settled = await self._store.settle(mark, [meta.key for meta in step.metas])
             if settled is None:
                 raise StoreError("the index cannot be written")

@@ -128,9 +128,10 @@ ALLOWED = {
     "fill": "slice_buffer tasks",
     "slice_buffer": "",
     "store.disk": "descriptors memory store store.disk_rows store.files store.folder store.index "
-    "store.lingering store.open_slice store.opening store.room store.rows store.upkeep "
-    "store.writer store.wrong_slices tasks",
+    "store.lingering store.open_slice store.opening store.room store.rows store.spare_rows "
+    "store.upkeep store.writer store.wrong_slices tasks",
     "store.disk_rows": "store store.folder store.rows store.writer",
+    "store.spare_rows": "store.folder store.writer tasks",
     "store.upkeep": "store.folder store.index store.writer tasks",
     "store.room": "store.files store.lingering store.open_slice store.writer",
     "store.reader": "store.files store.open_slice store.opening store.row_reader",
@@ -142,7 +143,7 @@ ALLOWED = {
     "store.opening": "store.files store.open_slice",
     "store.memory": "store",
     "store.writer": "store.folder tasks",
-    "store.wrong_slices": "",
+    "store.wrong_slices": "store.files",
     "store.open_slice": "store store.at_once store.files",
     "store.folder": "store.files store.index store.index_files store.index_rows store.slice_format",
     "store.index": "store store.index_files store.index_rows store.mark_format store.mark_rows "

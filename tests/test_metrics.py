@@ -78,7 +78,8 @@ def test_series_are_there_before_their_first_event() -> None:
 def test_a_removed_slice_counts_and_a_corrupt_one_is_an_integrity_failure() -> None:
     metrics = Metrics(Costs())
     metrics.removed(Removal.EVICTED, 100)
-    metrics.removed(Removal.CORRUPT, 10)
+    for reason in (Removal.CORRUPT, Removal.MISSING, Removal.UNREAD):
+        metrics.removed(reason, 10)
     page = samples(metrics)
     assert page["edgecache_cache_evicted_bytes_total{reason=evicted}"] == 100
     assert page["edgecache_cache_evictions_total{reason=corrupt}"] == 1

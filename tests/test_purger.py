@@ -109,6 +109,32 @@ async def test_rows_and_slices_go_and_then_the_mark(
     assert keeper.settled
 
 
+async def test_between_two_objects_others_have_their_turn(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, seen = 0, []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    discard = keeper.store.discard
+
+    def noted(version: str, slices: range) -> None:
+        seen.append(turns)
+        discard(version, slices)
+
+    monkeypatch.setattr(keeper.store, "discard", noted)
+    await fill(keeper.store, "cat", 5)
+    keeper.run()
+    keeper.tasks.spawn(take_turns(), name="others")
+    await keeper.purger.mark(CAT, soft=False)
+    await keeper.swept()
+    assert len(set(seen)) == 5
+
+
 async def test_soft_leaves_all_stale_and_every_byte(keeper: Keeper) -> None:
     cats = await fill(keeper.store, "cat", 3)
     keeper.run()

@@ -136,10 +136,16 @@ class Ledger:
             self._without_slices[version] = None
             self._without_slices.move_to_end(version)
 
-    def emptied(self) -> list[str]:
-        """Versions, longest without a slice first, whose stored response has to go. Asked once."""
-        excess = len(self._without_slices) - self._spare
-        return [self._without_slices.popitem(last=False)[0] for _ in range(excess)]
+    @property
+    def spare_excess(self) -> int:
+        """How many stored responses have to go, if above 0."""
+        return len(self._without_slices) - self._spare
+
+    def emptied(self, *, most: int) -> list[str]:
+        """Versions, longest without a slice first, whose stored response has to go; `most` of them
+        at a time, and each once."""
+        count = min(self.spare_excess, most)
+        return [self._without_slices.popitem(last=False)[0] for _ in range(count)]
 
     def _evicted(self, victims: dict[SliceKey, int]) -> list[Gone]:
         gone = []

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from edgecache.core.ghosts import Ghosts
 from edgecache.core.model import SliceKey
 from edgecache.core.places import Places
-from edgecache.core.policy import GOES_FIRST, Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, WORN, Loaded, Popularity
 
 FAVOUR = 64 * 2**10  # C0: what makes small slices dearer, in bytes
 LEAST_SIZE = 4096
@@ -24,7 +24,6 @@ WINDOW = 60.0  # seconds in which hits of a slice count once
 MOST_COUNTED = 15
 MOST_SEEN = 2**16  # slices in one window
 GHOSTS = 1000  # at least so many are remembered
-WORN = 2**20  # writes of so many bytes are spared where writes are dear
 
 STEP = 64  # priorities are kept in whole steps of so small a part
 # Places in the order: demoted slices before all, pinned ones behind all.

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from edgecache.core.model import SliceKey
-from edgecache.core.policy import GOES_FIRST, Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, WORN, Loaded, Popularity
 
 
 class LruPolicy:
@@ -48,6 +48,8 @@ class LruPolicy:
                 self._use(key, now, count)
 
     def admits(self, key: SliceKey, size: int) -> bool:
+        if size < WORN:
+            return True
         if key in self._refused:
             del self._refused[key]
             return True

@@ -199,6 +199,7 @@ class Removal(StrEnum):
 
     EVICTED = "evicted"
     CORRUPT = "corrupt"
+    MISSING = "missing"  # it has no file
     UNREAD = "unread"  # the disk failed to give it
     SUPERSEDED = "superseded"
     PURGED = "purged"

@@ -12,6 +12,8 @@ from edgecache.core.model import SliceKey
 
 # The priority that is written down of what was demoted.
 GOES_FIRST = -1.0
+# Writes of so many bytes are spared where writes are dear.
+WORN = 2**20
 
 
 class Loaded(NamedTuple):

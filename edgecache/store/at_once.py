@@ -54,6 +54,11 @@ class AtOnce:
         self._call = system_call()
         self._buffer = memoryview(b"")
 
+    @property
+    def opens(self) -> bool:
+        """Whether the kernel has the system call, as far as is known."""
+        return self._call is not None
+
     def open(self, path: str) -> int:
         """:raises Later:"""
         if self._call is None:

@@ -19,13 +19,14 @@ from edgecache.descriptors import most_slices
 from edgecache.memory import return_freed_memory
 from edgecache.store import Bytes
 from edgecache.store.disk_rows import DiskRows
-from edgecache.store.files import slice_cost
+from edgecache.store.files import WrongSlice, slice_cost
 from edgecache.store.folder import FolderInUse, SliceFolder
 from edgecache.store.index import Use
 from edgecache.store.lingering import Lingering
 from edgecache.store.open_slice import DiskSlice, OpenSlices
 from edgecache.store.opening import Openings
 from edgecache.store.room import Room
+from edgecache.store.spare_rows import SpareRows
 from edgecache.store.upkeep import Upkeep
 from edgecache.store.writer import StoreWriter
 from edgecache.store.wrong_slices import WrongSlices
@@ -107,6 +108,9 @@ class DiskStore(DiskRows):
         self._room = Room(
             limit, slice_size, self._writer, self._open, self._lingering, linger=linger > 0
         )
+        self._spare = SpareRows(
+            self._folder, self._writer, self._tasks, ledger=lambda: self._ledger
+        )
         self._upkeep = Upkeep(
             self._folder,
             self._writer,
@@ -161,16 +165,9 @@ class DiskStore(DiskRows):
         if self._room.budget() + self._room.pressure < self._slice_size:
             log.warning("cache.size leaves no room for slices bytes=%d", self._limit)
         self._writer.look(contents.places)
-        learning = self._writer.change(self._folder.other_versions, self._ledger.has_version)
-        learning.add_done_callback(self._end_learning)
+        self._spare.learn()
         await self._writer.looked(LOOKING)
         self._give_way()
-
-    def _end_learning(self, learning: asyncio.Future[list[str]]) -> None:
-        if not learning.cancelled() and learning.exception() is None:
-            for version in learning.result():
-                self._ledger.meta_saved(version)
-            self._forget_metas()
 
     async def close(self) -> None:
         if self._closed:
@@ -237,10 +234,10 @@ class DiskStore(DiskRows):
             self._ledger.access(key, self._clock())
         return found
 
-    def _remove(self, key: SliceKey, unread: str = "") -> None:
+    def _remove(self, key: SliceKey, wrong: WrongSlice) -> None:
         if self.has(key) and not self._closed:
-            reason = self._wrong.note(unread)
-            self._writer.sweep(self._settle(self._ledger.remove(key, reason)))
+            self._wrong.note(wrong)
+            self._writer.sweep(self._settle(self._ledger.remove(key, wrong.reason)))
 
     async def put(self, key: SliceKey, meta: ObjectMeta, data: Bytes) -> bool:
         if not self._usable or not self._fits(key, meta, data):
@@ -323,13 +320,15 @@ class DiskStore(DiskRows):
             self._on_removal(reason, size)
             read = self._open.drop(key, size)
             files[self._folder.files.name(key)] = 0 if read else size
-        self._forget_metas()
+        self._spare.forget()
         return files
 
     def supersede(self, version: str, slices: range) -> None:
         self._ledger.supersede(version, slices)
 
     def discard(self, version: str, slices: range) -> None:
+        if not self._ledger.has_version(version):
+            return
         gone = [
             one
             for number in slices
@@ -349,14 +348,10 @@ class DiskStore(DiskRows):
         if self._room.budget() < 0 or self._room.is_crowded(self._ledger.size, 0):
             return False
         self._ledger.meta_saved(meta.version)
-        self._forget_metas()
+        self._spare.forget()
         saving = self._writer.change(self._folder.save_meta, meta)
         await asyncio.wait([saving])
         return saving.exception() is None and saving.result()
-
-    def _forget_metas(self) -> None:
-        if versions := self._ledger.emptied():
-            self._writer.change(self._folder.forget, versions)
 
     def trouble(self) -> str:
         if trouble := self._writer.trouble or self._wrong.trouble:

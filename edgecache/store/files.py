@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from edgecache.core.model import ObjectMeta, SliceKey
+from edgecache.core.model import ObjectMeta, Removal, SliceKey
 from edgecache.core.policy import Loaded
 from edgecache.store.at_once import AtOnce, Later
 from edgecache.store.slice_format import FORMAT, Buffer, encode_header, header_length, verify
@@ -39,10 +39,12 @@ AWAY = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 class WrongSlice(Exception):
-    """The file of a slice is missing, or it is not that slice. `unread` says why the disk did not
-    give it, and is "" where it did."""
+    """The file of a slice is missing, or not read, or it is not that slice: `reason` tells which,
+    its text how."""
 
-    unread = ""
+    def __init__(self, why: str, reason: Removal = Removal.CORRUPT) -> None:
+        super().__init__(why)
+        self.reason = reason
 
 
 class OpenedFile(NamedTuple):
@@ -176,16 +178,15 @@ class SliceFiles:
         try:
             fd = os.open(f"{self._path}/{self.name(key)}", READING)
             try:
-                return OpenedFile(fd, *self._verify(fd, key, meta, read_start))
+                return OpenedFile(fd, *self._verify(fd, key, meta, read_whole))
             except BaseException:
                 os.close(fd)
                 raise
         except OSError as error:
             if error.errno in SHORTAGE:
                 raise
-            wrong = WrongSlice(error.strerror)
-            wrong.unread = "" if error.errno in AWAY else error.strerror or "read error"
-            raise wrong from error
+            reason = Removal.MISSING if error.errno in AWAY else Removal.UNREAD
+            raise WrongSlice(error.strerror or "read error", reason) from error
 
     def open_at_once(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
         """The file, verified, if the kernel has all of it in memory; None: `open` it. For the
@@ -222,13 +223,16 @@ class SliceFiles:
     def reopen(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
         """The file, unread, if it is the very one that `open` has verified; else None: `open` it.
 
-        For the event loop: the kernel has, most likely, still in memory where it is.
+        For the event loop only: without waiting for the disk. Where the kernel can't promise that,
+        the file is opened all the same: where it is, it has in memory most likely, and to verify
+        again what is opened again would take a read of all of it each time.
         """
         if key not in self._verified:
             return None
+        path = f"{self._path}/{self.name(key)}"
         try:
-            fd = os.open(f"{self._path}/{self.name(key)}", READING)
-        except OSError:
+            fd = self._at_once.open(path) if self._at_once.opens else os.open(path, READING)
+        except (Later, OSError):
             return None
         found = os.fstat(fd)
         if not self._verified.is_same(key, found):
@@ -255,8 +259,15 @@ class SliceFiles:
         self._writing.unlink()
 
 
-def read_start(fd: int, length: int) -> bytes:
-    return os.pread(fd, length, 0)
+def read_whole(descriptor: int, length: int) -> bytes:
+    """Up to `length` bytes: a file may end early. What can't be read of it fails only once all
+    that is before it was given."""
+    pieces = []
+    at = 0
+    while at < length and (piece := os.pread(descriptor, length - at, at)):
+        pieces.append(piece)
+        at += len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def names(folder: Path) -> list[str]:

@@ -15,10 +15,10 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from edgecache.core.errors import StoreError
-from edgecache.core.model import SliceKey
+from edgecache.core.model import Removal, SliceKey
 from edgecache.store import Bytes
 from edgecache.store.at_once import NOWAIT
-from edgecache.store.files import OpenedFile
+from edgecache.store.files import OpenedFile, WrongSlice
 
 
 class NoWait:
@@ -45,7 +45,7 @@ class DiskSlice:
     def __init__(self, file: OpenedFile, *, nowait: NoWait, threads: Executor) -> None:
         self.length = file.length
         self.on_close: Callable[[], None] | None = None
-        self.on_failure: Callable[[str], None] | None = None  # `unread`, as of a WrongSlice
+        self.on_failure: Callable[[WrongSlice], None] | None = None
         self._fd = file.fd
         self._base = file.base
         self._written = file.written
@@ -79,7 +79,9 @@ class DiskSlice:
             raise StoreError("the store is closed") from error
         except StoreError as error:
             if self.on_failure is not None:
-                self.on_failure(str(error) if isinstance(error.__cause__, OSError) else "")
+                unread = isinstance(error.__cause__, OSError)
+                reason = Removal.UNREAD if unread else Removal.CORRUPT
+                self.on_failure(WrongSlice(str(error), reason))
             raise
 
     def _read(self, start: int, stop: int) -> bytes:

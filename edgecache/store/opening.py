@@ -25,11 +25,10 @@ class Openings:
         kept: OpenSlices,
         *,
         is_wanted: Callable[[SliceKey], bool],
-        on_wrong: Callable[[SliceKey, str], None],
+        on_wrong: Callable[[SliceKey, WrongSlice], None],
     ) -> None:
         """`is_wanted`: whether what was opened is to be kept; `on_wrong`: no such slice there, or
-        one that is damaged; also when it turns out as it is read. It is told why the disk does
-        not give it, or ""."""
+        one that is damaged or not read; also when it turns out as it is read."""
         self._files = files
         self._kept = kept
         self._is_wanted = is_wanted
@@ -50,7 +49,7 @@ class Openings:
             if opening is None and (file := self._files.open_at_once(key, meta)) is not None:
                 return self._keep(key, file)
         except WrongSlice as wrong:
-            self._on_wrong(key, wrong.unread)
+            self._on_wrong(key, wrong)
             return None
         if opening is None:
             loop = asyncio.get_running_loop()
@@ -67,7 +66,7 @@ class Openings:
                 opening.set_result(self._keep(key, verifying.result()))
             case WrongSlice() as wrong:
                 opening.set_result(None)
-                self._on_wrong(key, wrong.unread)
+                self._on_wrong(key, wrong)
             case error:
                 opening.set_result(None)
                 log.debug("slice not opened error=%s", error)

@@ -70,9 +70,11 @@ class Upkeep:
             return
         # Not a list: to make one of a million would hold up the answers for a second.
         self._unwritten = unwritten = chain(self._unwritten, self._uses())
-        with suppress(StoreError):
+        try:
             while rows := list(islice(unwritten, ROWS)):
                 await self._writer.change(self._folder.remember, rows, self._age())
+        except StoreError:
+            self._unwritten = ()  # kept, it would grow for as long as the disk refuses
 
     async def end(self) -> None:
         """Write down the rest, as far as it gets in a moment."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey, SliceKey
-from edgecache.store.files import READING, TREE, SliceFiles, names
+from edgecache.store.files import READING, TREE, SliceFiles, names, read_whole
 from edgecache.store.row_lister import RowLister
 from edgecache.store.slice_check import MOST_HEADER, Checked, check
 
@@ -228,13 +228,3 @@ def unread(error: OSError) -> Checked:
             hint="this needs the rights of the server's user",
         ) from error
     return Checked(f"it cannot be read: {error.strerror}", None)
-
-
-def read_whole(descriptor: int, length: int) -> bytes:
-    """Up to `length` bytes: a file may end early."""
-    pieces = []
-    at = 0
-    while at < length and (piece := os.pread(descriptor, length - at, at)):
-        pieces.append(piece)
-        at += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -4,7 +4,8 @@ Rules of this module: changes are done one after another, in the order in which 
 for. One that fails is `trouble`, which is logged once and lasts until a slice was written, or the
 folder was tried, with success; it is tried as long as there is trouble, requests or not, and looked
 at when there is none. What could not be removed is tried again, and counts until it is gone. While
-files are looked for that are no slices, nobody knows what they take.
+files are looked for that are no slices, nobody knows what they take; folders that can't be looked
+into are tried again, but nobody waits for them.
 """
 
 import asyncio
@@ -54,8 +55,10 @@ class StoreWriter:
         self._changes = 0  # under way
         self._unswept: dict[str, int] = {}  # names of files that have to go, with their sizes
         self._unswept_size = 0
+        self._going_size = 0  # of those that the thread is removing
         self._sweeping = self._watching = False
         self._unseen: list[str] = []  # folders where there may be files that are no slices
+        self._failed: set[str] = set()  # of these, where the last look failed
         self._seeing: asyncio.Task[None] | None = None
 
     def change(
@@ -138,6 +141,7 @@ class StoreWriter:
     def look(self, places: list[str]) -> None:
         """Sweep what is there and is no slice; one folder at a time, as changes leave room."""
         self._unseen = places
+        self._failed = set()
         if self._unseen and self._seeing is None:
             self._seeing = self._tasks.spawn(self._look(), name="store-look")
 
@@ -147,12 +151,21 @@ class StoreWriter:
             try:
                 strays = await self.change(self._folder.strays, place, self._is_slice)
             except StoreError:
-                await asyncio.sleep(self.interval)
+                self._pass(place)
+                if not self.is_looking:
+                    await asyncio.sleep(self.interval)
             else:
                 self.sweep(strays)
                 if self._unseen and self._unseen[-1] == place:  # not others meanwhile
                     self._unseen.pop()
+                    self._failed.discard(place)
         self._seeing = None
+
+    def _pass(self, place: str) -> None:
+        """It comes after all others."""
+        if self._unseen and self._unseen[-1] == place:
+            self._unseen.insert(0, self._unseen.pop())
+            self._failed.add(place)
 
     async def looked(self, patience: float) -> None:
         """Waits until all has been looked through, so many seconds at most."""
@@ -161,37 +174,44 @@ class StoreWriter:
 
     @property
     def is_looking(self) -> bool:
-        return bool(self._unseen)
+        return len(self._failed) < len(self._unseen)
 
     def take(self) -> dict[str, int]:
         """Some of the files that have to go, for who can remove them sooner."""
-        taken = {name: self._unswept.pop(name) for name in list(islice(self._unswept, BATCH))}
-        self._unswept_size -= sum(taken.values())
+        taken = self._pop(BATCH)
         return {name: size for name, size in taken.items() if not self._is_slice(name)}
+
+    def _pop(self, most: int) -> dict[str, int]:
+        popped = {name: self._unswept.pop(name) for name in list(islice(self._unswept, most))}
+        self._unswept_size -= sum(popped.values())
+        return popped
 
     async def _sweep(self) -> None:
         while self._unswept:
-            names = list(islice(self._unswept, self._folder.batch))
+            # Out before the thread judges them: what goes once more meanwhile is entered anew.
+            going = self._pop(self._folder.batch)
+            self._going_size = size = sum(going.values())
             try:
-                await self.change(self._folder.remove, names, self._is_slice)
+                await self.change(self._folder.remove, list(going), self._is_slice)
             except StoreError:
+                self._going_size = 0
+                self.sweep({n: size for n, size in going.items() if n not in self._unswept})
                 await asyncio.sleep(self.interval)
             else:
-                size = sum(self._unswept.pop(name, 0) for name in names)
-                self._unswept_size -= size
+                self._going_size = 0
                 self._on_swept(size)
         self._sweeping = False
 
     @property
     def unswept(self) -> int:
         """Bytes of files that are out of the books, but not off the disk yet."""
-        return self._unswept_size
+        return self._unswept_size + self._going_size
 
     @property
     def reserve(self) -> int:
         """Bytes to keep free of slices."""
         database = self._folder.footprint + self._folder.growth
-        return database + self._folder.change + QUEUED_CHANGE * self._changes + self._unswept_size
+        return database + self._folder.change + QUEUED_CHANGE * self._changes + self.unswept
 
     @property
     def footprint(self) -> int:

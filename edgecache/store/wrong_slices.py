@@ -1,6 +1,7 @@
-"""What is told of slices that are wrong when they are read. Rule of this module: damage is one
-slice's and is only counted, the first of it logged; a disk that does not give what it has is
-trouble, for a while from the last time that it failed.
+"""What is told of slices that are wrong when they are read. Rules of this module: damage is one
+slice's and is only counted, the first of it logged; so is a missing file, which is no damage, as a
+crash leaves rows without one; a disk that does not give what it has is trouble, for a while from
+the last time that it failed.
 """
 
 import logging
@@ -8,31 +9,33 @@ import time
 from collections.abc import Callable
 
 from edgecache.core.model import Removal
+from edgecache.store.files import WrongSlice
 
 log = logging.getLogger("edgecache.store")
 
 # For so many seconds after it failed to read, the disk is in trouble.
 LASTS = 5.0
+ONE_OF_THEM = {
+    Removal.CORRUPT: "a slice is damaged, and removed; further ones are only counted",
+    Removal.MISSING: "a slice has no file, as after a crash; further ones are only counted",
+}
 
 
 class WrongSlices:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._damaged = False
+        self._told: set[Removal] = set()  # what is logged once
         self._unread = ""
         self._since = 0.0
 
-    def note(self, unread: str) -> Removal:
-        """Of one slice; `unread`: why the disk did not give it, "" where it did. Why it goes."""
-        if unread:
+    def note(self, wrong: WrongSlice) -> None:
+        if wrong.reason is Removal.UNREAD:
             if not self.trouble:
-                log.error("slices are not read, and removed error=%s", unread)
-            self._unread, self._since = unread, self._clock()
-            return Removal.UNREAD
-        if not self._damaged:
-            log.warning("a slice is damaged, and removed; further ones are only counted")
-        self._damaged = True
-        return Removal.CORRUPT
+                log.error("slices are not read, and removed error=%s", wrong)
+            self._unread, self._since = str(wrong), self._clock()
+        elif wrong.reason not in self._told:
+            self._told.add(wrong.reason)
+            log.warning(ONE_OF_THEM[wrong.reason])
 
     @property
     def trouble(self) -> str:

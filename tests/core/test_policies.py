@@ -172,6 +172,10 @@ def test_where_writes_are_dear_the_second_request_is_worth_one(policy: Policy) -
     assert [policy.admits(A, 2**20), policy.admits(A, 2**20)] == [False, True]
 
 
+def test_a_small_slice_is_always_worth_a_write(policy: Policy) -> None:
+    assert [policy.admits(A, 2**20 - 1), policy.admits(A, 2**20)] == [True, False]
+
+
 def test_what_was_refused_is_forgotten_in_time(policy: Policy) -> None:
     assert not policy.admits(A, 2**20)
     for number in range(3000):

@@ -16,7 +16,7 @@ from edgecache.store.disk import DiskStore
 from tests.slices import SIZE, Removals, slice_files, sliced
 from tests.store.support import CLIP, COST, Make, have_nothing_in_memory, patch_os, plant, restarted
 from tests.store.test_disk import put, read
-from tests.store.test_files import DAMAGES
+from tests.store.test_files import AWAY, DAMAGES
 from tests.store.test_index import scribble
 from tests.store.test_rows import Payload
 from tests.waiting import until
@@ -34,7 +34,8 @@ async def test_a_damaged_slice_is_a_miss_and_counted_and_can_be_put_again(
     DAMAGES[damage](slice_files(directory)[0])
     assert await read(store, CLIP) is None
     assert not store.has(CLIP.key())
-    assert removals.seen == [(Removal.CORRUPT, COST)]
+    reason = Removal.MISSING if damage in AWAY else Removal.CORRUPT
+    assert removals.seen == [(reason, COST)]
     if damage != "a folder":
         assert await put(store, CLIP)
         assert await read(store, CLIP) == CLIP.data()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecache.store.disk import DiskStore
 from edgecache.tasks import Tasks
 from tests.slices import SIZE, Removals, slice_files
 from tests.store.support import CLIP, Make, restarted
@@ -111,3 +112,13 @@ async def test_until_then_nothing_is_stored(
     await until(lambda: not store._writer.is_looking)
     assert await put(store, CLIP, 1)
     await store.close()
+
+
+async def test_of_what_is_not_stored_no_slice_is_looked_for(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge may be of many large objects of which nothing is here."""
+    await put(store, CLIP)
+    monkeypatch.setattr(store._ledger, "remove", lambda *_: pytest.fail("it was looked for"))
+    store.discard("ab" * 16, range(100))
+    assert store.has(CLIP.key())

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.core.model import SliceKey
+from edgecache.core.model import Removal, SliceKey
+from edgecache.store.at_once import Later
 from edgecache.store.files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
 from tests.slices import SIZE, Sliced, disk_use, slice_files, sliced
 
@@ -120,13 +121,66 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a pipe": replace_by_pipe,
     "its folder is a file": replace_folder,
 }
+# Those that leave no file of ours, which is no damage.
+AWAY = {"missing", "a link", "its folder is a file"}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_damaged_is_wrong(files: SliceFiles, damage: str) -> None:
     DAMAGES[damage](write(files, CLIP))
-    with pytest.raises(WrongSlice):
+    with pytest.raises(WrongSlice) as wrong:
         files.open(CLIP.key(), CLIP.meta)
+    assert wrong.value.reason is (Removal.MISSING if damage in AWAY else Removal.CORRUPT)
+
+
+@pytest.fixture
+def verified(files: SliceFiles, monkeypatch: pytest.MonkeyPatch) -> SliceFiles:
+    """A slice that was opened, and may be opened again unread."""
+    monkeypatch.setattr("edgecache.store.verified.SETTLED", 0.0)
+    write(files, CLIP)
+    os.close(files.open(CLIP.key(), CLIP.meta).fd)
+    return files
+
+
+def test_what_is_opened_again_does_not_wait_for_the_disk(
+    verified: SliceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(*_: object) -> int:
+        raise Later
+
+    monkeypatch.setattr(verified._at_once, "open", wait)
+    assert verified.reopen(CLIP.key(), CLIP.meta) is None
+
+
+@pytest.mark.parametrize("has_call", [True, False])
+def test_what_was_verified_is_opened_again_on_any_kernel(
+    verified: SliceFiles, monkeypatch: pytest.MonkeyPatch, has_call: bool
+) -> None:
+    if not has_call:
+        monkeypatch.setattr(verified._at_once, "_call", None)
+    file = verified.reopen(CLIP.key(), CLIP.meta)
+    assert file is not None
+    assert os.pread(file.fd, file.length, file.base) == CLIP.data()
+    os.close(file.fd)
+
+
+@pytest.mark.parametrize("good", [0, 1, 4096])
+def test_a_bad_sector_is_the_disks_fault(
+    files: SliceFiles, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """A read gives what is before it; only the next one fails."""
+    write(files, CLIP)
+    pread = os.pread
+
+    def read(fd: int, length: int, at: int) -> bytes:
+        if at >= good:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, min(length, good - at), at)
+
+    monkeypatch.setattr(os, "pread", read)
+    with pytest.raises(WrongSlice, match="Input/output error") as wrong:
+        files.open(CLIP.key(), CLIP.meta)
+    assert wrong.value.reason is Removal.UNREAD
 
 
 def test_a_file_of_another_slice_is_wrong(files: SliceFiles) -> None:

@@ -211,7 +211,7 @@ async def test_what_needs_no_eviction_is_not_refused(bench: Bench) -> None:
     small = bench.store._room.budget() - bench.store._ledger.size
     assert small < COST
     for number in range(3):
-        bench.store._remove(CLIP.key(bench.next - 10 - number))
+        bench.store.discard(CLIP.meta.version, range(at := bench.next - 10 - number, at + 1))
     await until(lambda: not bench.store._writer.unswept)
     assert not await bench.put()  # they linger, too
     bench.clock.advance(LINGER)
@@ -223,7 +223,7 @@ async def test_what_was_read_here_lingers_from_when_it_is_closed(bench: Bench) -
     store = bench.store
     assert await bench.put()
     reader = await store.open(CLIP.key(0), CLIP.meta)
-    store._remove(CLIP.key(0))
+    store.discard(CLIP.meta.version, range(1))
     await until(lambda: not store._writer.unswept)
     bench.clock.advance(LINGER)
     assert (store._open.unlinked, store._room.held) == (COST, 0)

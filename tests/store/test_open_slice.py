@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.core.model import SliceKey
+from edgecache.core.model import Removal, SliceKey
 from edgecache.store.at_once import NOWAIT
-from edgecache.store.files import OpenedFile
+from edgecache.store.files import OpenedFile, WrongSlice
 from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
 
 HEADER = b"header"
@@ -113,20 +113,20 @@ async def test_a_file_cut_short_gives_no_short_bytes(
     opened: Callable[[], DiskSlice], file: Path
 ) -> None:
     slice_ = opened()
-    failures: list[str] = []
+    failures: list[WrongSlice] = []
     slice_.on_failure = failures.append
     os.truncate(file, 1000)
     assert slice_.read_nowait(0, 2000) is None
     with pytest.raises(StoreError, match="cut short"):
         await slice_.read(0, 2000)
-    assert failures == [""]
+    assert [wrong.reason for wrong in failures] == [Removal.CORRUPT]
 
 
 async def test_a_file_that_was_written_to_gives_no_bytes(
     opened: Callable[[], DiskSlice], file: Path
 ) -> None:
     slice_ = opened()
-    failures: list[str] = []
+    failures: list[WrongSlice] = []
     slice_.on_failure = failures.append
     with file.open("r+b") as data:
         data.seek(5000)
@@ -134,7 +134,7 @@ async def test_a_file_that_was_written_to_gives_no_bytes(
     assert slice_.read_nowait(0, 2000) is None
     with pytest.raises(StoreError, match="was written to"):
         await slice_.read(0, 2000)
-    assert failures == [""]
+    assert [wrong.reason for wrong in failures] == [Removal.CORRUPT]
 
 
 def test_a_file_without_a_name_is_read_on(opened: Callable[[], DiskSlice], file: Path) -> None:
@@ -152,11 +152,12 @@ async def test_a_read_error_is_the_stores(
 
     monkeypatch.setattr(os, "pread", fail)
     slice_ = opened()
-    failures: list[str] = []
+    failures: list[WrongSlice] = []
     slice_.on_failure = failures.append
     with pytest.raises(StoreError, match="Input/output error"):
         await slice_.read(0, 10)
-    assert failures == ["Input/output error"]
+    (wrong,) = failures
+    assert (wrong.reason, str(wrong)) == (Removal.UNREAD, "Input/output error")
 
 
 async def test_short_reads_are_carried_on(

@@ -12,7 +12,7 @@ import pytest
 from edgecache.core.model import SliceKey
 from edgecache.store.at_once import NOWAIT
 from edgecache.store.disk import DiskStore
-from edgecache.store.files import SliceFiles
+from edgecache.store.files import SliceFiles, WrongSlice
 from edgecache.store.open_slice import OpenSlices
 from edgecache.store.opening import Openings
 from tests.slices import SIZE, slice_files
@@ -30,7 +30,6 @@ class Wired:
     def __init__(self, directory: Path, most: int = 10) -> None:
         self.wanted = True
         self.wrong: list[SliceKey] = []
-        self.unread: list[str] = []
         self.kept = OpenSlices(most)
         self.openings = Openings(
             SliceFiles(directory, SIZE),
@@ -39,9 +38,8 @@ class Wired:
             on_wrong=self._on_wrong,
         )
 
-    def _on_wrong(self, key: SliceKey, unread: str) -> None:
+    def _on_wrong(self, key: SliceKey, _: WrongSlice) -> None:
         self.wrong.append(key)
-        self.unread.append(unread)
 
 
 class Gate:

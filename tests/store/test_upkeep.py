@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgecache.core.admission import Admission
+from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey
 from edgecache.store import upkeep
 from edgecache.store.disk import DiskStore
@@ -33,6 +34,10 @@ def rows(directory: Path) -> dict[str, tuple[int, float]]:
     uses = {key: (count, priority) for key, count, priority in found}
     connection.close()
     return uses
+
+
+def refuse(*_: object) -> None:
+    raise StoreError("Read-only file system")
 
 
 async def started(make: Make, policy: str, *, slices: int = 3, **other: Any) -> DiskStore:
@@ -141,6 +146,23 @@ async def test_what_cannot_be_written_is_lost_and_nothing_else(
     await store._upkeep.remember()
     assert store.trouble()
     assert await read(store, CLIP, 1) == CLIP.data(1)
+    await store.close()
+
+
+async def test_what_cannot_be_written_is_not_kept_for_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that refuses for hours would fill the memory."""
+    monkeypatch.setattr(upkeep, "ROWS", 4)
+    store = await started(make, "lru", slices=10)
+    with monkeypatch.context() as patched:
+        patched.setattr(store._folder, "remember", refuse)
+        await store._upkeep.remember()
+    batches: list[int] = []
+    monkeypatch.setattr(store._folder, "remember", lambda uses, _age: batches.append(len(uses)))
+    store.used(CLIP.key(2), 5)
+    await store._upkeep.remember()
+    assert batches == [1]
     await store.close()
 
 

@@ -153,6 +153,29 @@ async def test_what_could_not_be_removed_counts_and_is_tried_again(
     assert slice_files(wired.folder._directory) == []
 
 
+async def test_what_goes_once_more_while_its_removal_is_under_way_is_removed(wired: Wired) -> None:
+    """The thread found it a slice again, and it is none any more before the loop hears of it."""
+    files = await wired.write(1)
+    judged, gate = threading.Event(), threading.Event()
+
+    def was_slice(_: str) -> bool:
+        was = not judged.is_set()
+        judged.set()
+        assert gate.wait(10)
+        return was
+
+    wired.writer._is_slice = was_slice
+    wired.writer.sweep(files)
+    await until(judged.is_set)
+    assert wired.writer.unswept == 100
+    assert wired.writer.take() == {}
+    wired.writer.sweep(files)
+    assert wired.writer.unswept == 200  # the file that there was, and that of the slice again
+    gate.set()
+    await until(lambda: not wired.writer.unswept)
+    assert slice_files(wired.folder._directory) == []
+
+
 async def test_what_is_no_slice_is_found_and_swept(wired: Wired) -> None:
     names = list(await wired.write(3))
     wired.slices.add(names[1])
@@ -169,7 +192,7 @@ async def test_as_long_as_not_all_was_seen_it_is_looked_for(
 
     def fail_twice(place: str, _is_slice: Callable[[str], bool]) -> dict[str, int]:
         seen.append(place)
-        assert wired.writer.is_looking
+        assert wired.writer.is_looking == (len(seen) != 4)  # only what failed is left
         if len(seen) == 4:  # the folder was opened anew meanwhile
             wired.writer.look(["e", "f"])
         if len(seen) in (1, 2):
@@ -179,7 +202,28 @@ async def test_as_long_as_not_all_was_seen_it_is_looked_for(
     monkeypatch.setattr(wired.folder, "strays", fail_twice)
     wired.writer.look(["a", "b", "c"])
     await wired.writer.looked(10.0)
-    assert seen == ["c", "c", "c", "b", "f", "e"]
+    assert seen == ["c", "b", "a", "c", "f", "e"]
+
+
+async def test_one_folder_that_cannot_be_looked_into_holds_up_nobody(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def fail_for_long(place: str, _is_slice: Callable[[str], bool]) -> dict[str, int]:
+        seen.append(place)
+        if place == "c" and len(seen) < 20:
+            fail()
+        return {}
+
+    monkeypatch.setattr(wired.folder, "strays", fail_for_long)
+    wired.writer.interval = 0.001
+    wired.writer.look(["a", "b", "c"])
+    await until(lambda: not wired.writer.is_looking)
+    assert wired.writer._unseen == ["c"]
+    await until(lambda: not wired.writer._unseen)
+    assert seen[:4] == ["c", "b", "a", "c"]
+    assert len(seen) == 20
 
 
 async def test_who_waits_for_it_waits_no_longer_than_that(
