@@ -79,7 +79,6 @@ class DiskStore(DiskRows):
         self._clock, self._tasks = clock, Tasks()
         self._slice_size = slice_size
         self._on_removal, self._on_lost = on_removal, on_lost
-        self._losses = 0
         self._attached = self._closed = self._evicting = False
         self._lingering = Lingering(linger, on_removal=on_unlinked)
         self.marks = Marks()
@@ -95,7 +94,7 @@ class DiskStore(DiskRows):
         self._writer = StoreWriter(
             self._folder, is_slice=self._is_slice, attach=self._attach, on_swept=self._lingering.add
         )
-        self._wrong = WrongSlices()
+        self._losses, self._wrong = 0, WrongSlices()
         self._writing: dict[SliceKey, asyncio.Future[None]] = {}
         self._open = OpenSlices(most_open(), on_free=self._lingering.add)
         self._openings = Openings(
@@ -108,9 +107,7 @@ class DiskStore(DiskRows):
         self._room = Room(
             limit, slice_size, self._writer, self._open, self._lingering, linger=linger > 0
         )
-        self._spare = SpareRows(
-            self._folder, self._writer, self._tasks, ledger=lambda: self._ledger
-        )
+        self._spare = SpareRows(self._folder, self._writer, self._tasks, lambda: self._ledger)
         self._upkeep = Upkeep(
             self._folder,
             self._writer,

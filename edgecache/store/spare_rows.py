@@ -22,7 +22,6 @@ class SpareRows:
         folder: SliceFolder,
         writer: StoreWriter,
         tasks: Tasks,
-        *,
         ledger: Callable[[], Ledger],
     ) -> None:
         """`ledger` gives the present one: it is another once the folder was opened anew."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecache.core import lfuda, lru
 from edgecache.core.admission import Admission
 from edgecache.core.model import ObjectKey, Removal
 from edgecache.store import SliceStore
@@ -251,7 +252,11 @@ async def test_larger_objects_pass_by(store: SliceStore) -> None:
     assert (store.slices, store.trouble()) == (1, "")
 
 
-async def test_to_spare_the_disk_a_slice_is_stored_when_it_comes_again(store: SliceStore) -> None:
+async def test_to_spare_the_disk_a_large_slice_is_stored_when_it_comes_again(
+    store: SliceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for policy in (lfuda, lru):
+        monkeypatch.setattr(policy, "WORN", SIZE)
     store.admission = Admission(wear=True)
     clip = sliced()
     assert not await put(store, clip)
