@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from edgecache.config import Config
-from edgecache.core.errors import ConfigError
+from edgecache.core.errors import CannotStart, ConfigError
 from edgecache.store.memory import MemoryStore
 from edgecache.web import app
 from edgecache.web.app import Server, start
@@ -121,7 +121,7 @@ async def test_a_port_that_is_taken_is_told(runpod: RunPodOrigin, section: str) 
         there = {"host": "127.0.0.1", "port": port}
         store = MemoryStore()
         server = Server(config(runpod, **{section: there}), store=store)
-        with pytest.raises(ConfigError, match=f"{section}: cannot listen on 127.0.0.1:{port}: "):
+        with pytest.raises(CannotStart, match=f"{section}: cannot listen on 127.0.0.1:{port}: "):
             await server.start()
     assert len(server.tasks) == 0  # nothing is left running of a start that failed
     again = Server(config(runpod), store=store)
