@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgecache.store.slice_format import PART
 from tests import serving
 from tests.pattern import Pattern
 from tests.serving import SLICE, Serve, Site
@@ -118,3 +119,56 @@ async def test_damaged_in_the_middle_of_an_answer(
         assert [reply.body == body.read() for reply in await reading] == [True] * TIMES
         await site.idle()
         await check(site, body)
+
+
+LONG = {
+    "cache": {"slice_size": 2**20, "hot_size": 0},
+    "fetch": {"first_run": 2**20, "image_run": 2**20, "max_run": 2**20},
+}
+# Where in a slice of sixteen parts, from its end.
+IN_PARTS = [1, PART - 1, PART + 1, 9 * PART, 15 * PART - 1, 15 * PART + 1]
+
+
+def flip_at_rest(file: Path, position: int) -> None:
+    """As a disk does it: no time tells of it."""
+    times = file.stat()
+    flip(file, position)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@in_both_forms
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("back", IN_PARTS)
+async def test_damaged_in_any_part_of_a_long_slice(serve: Serve, running: bool, back: int) -> None:
+    async with serve(**LONG) as site:
+        body = Pattern(3 * 2**20)
+        site.origin.put(KEY, body)
+        await site.get(f"/{KEY}")
+        await site.idle()
+        if not running:
+            await site.server.close()
+        for file in files_of(site):
+            flip_at_rest(file, -back)
+        if not running:
+            await site.restart()
+        await check(site, body)
+        assert failures(site) == 3
+        assert site.origin.body_bytes == 2 * body.length
+        assert site.server.store.slices == 3
+
+
+@in_both_forms
+async def test_a_range_beside_the_damage_is_a_hit(serve: Serve) -> None:
+    async with serve(**LONG) as site:
+        body = Pattern(2**20)
+        site.origin.put(KEY, body)
+        await site.get(f"/{KEY}")
+        await site.idle()
+        flip_at_rest(files_of(site)[0], -1)
+        for first, last in ((0, 10), (PART - 5, 2 * PART + 5), (2 * PART, 3 * PART - 1)):
+            reply = await site.get(f"/{KEY}", headers={"Range": f"bytes={first}-{last}"})
+            assert (reply.status, reply.body) == (206, body.read(first, last + 1))
+        assert site.origin.body_bytes == body.length
+        reply = await site.get(f"/{KEY}", headers={"Range": "bytes=-10"})
+        assert (reply.status, reply.body) == (206, body.read(2**20 - 10, 2**20))
+        assert failures(site) == 1

@@ -144,7 +144,7 @@ ALLOWED = {
     "store.memory": "store",
     "store.writer": "store.folder tasks",
     "store.wrong_slices": "store.files",
-    "store.open_slice": "store store.at_once store.files",
+    "store.open_slice": "store store.at_once store.files store.slice_format",
     "store.folder": "store.files store.index store.index_files store.index_rows store.slice_format",
     "store.index": "store store.index_files store.index_rows store.mark_format store.mark_rows "
     "store.meta_format store.rows",

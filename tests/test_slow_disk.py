@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from edgecache.store import Bytes
 from edgecache.store.open_slice import DiskSlice
 from tests import serving
 from tests.pattern import Pattern
@@ -34,7 +35,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
             raise BlockingIOError
         return preadv(*arguments)  # type: ignore[arg-type]
 
-    def throttled(self: DiskSlice, start: int, stop: int) -> bytes:
+    def throttled(self: DiskSlice, start: int, stop: int) -> Bytes:
         spins.waits += not spins.is_set()
         assert spins.wait(PATIENCE)
         return read(self, start, stop)

@@ -1,7 +1,8 @@
 """Files as far as the kernel has them in memory. Rule of this module: nothing here ever waits for
 a disk; what would have to is `Later`, and a thread's work.
 
-For the event loop: to hand a file to a thread and back takes longer than to check a megabyte of it.
+For the event loop: to hand a file to a thread and back takes longer than to check what is read of
+it here.
 """
 
 import ctypes
@@ -10,8 +11,8 @@ import sys
 from collections.abc import Callable
 from errno import EINVAL, ENOSYS, EPERM
 
-# The most that is read at once: to read and check it takes a tenth of a millisecond.
-MOST = 2**20 + 4096  # a slice of the usual size, with its header
+# The most that is read at once: to read and check it takes some tens of microseconds.
+MOST = 2**16 + 2**14  # the part of a slice that is verified as it is opened, with a header
 
 OPENAT2 = 437  # its number, everywhere on Linux
 AT_FDCWD = -100

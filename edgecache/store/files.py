@@ -3,7 +3,7 @@
 A file is written under another name and gets its own when it is whole. One thread writes and
 unlinks; any may open. Links are not followed: what is in the place of a folder or file goes.
 
-    v1-1048576/ab/   slices of one format and slice size, by the first digits of their version
+    v2-1048576/ab/   slices of one format and slice size, by the first digits of their version
     writing          the slice being written
 """
 
@@ -13,13 +13,22 @@ import re
 import stat
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from edgecache.core.model import ObjectMeta, Removal, SliceKey
 from edgecache.core.policy import Loaded
 from edgecache.store.at_once import AtOnce, Later
-from edgecache.store.slice_format import FORMAT, Buffer, encode_header, header_length, verify
+from edgecache.store.slice_format import (
+    FORMAT,
+    PART,
+    Buffer,
+    checksum,
+    checksums_of,
+    encode_header,
+    header_length,
+)
 from edgecache.store.verified import Verified
 
 BLOCK = 4096
@@ -48,10 +57,14 @@ class WrongSlice(Exception):
 
 
 class OpenedFile(NamedTuple):
+    """The slice's file, whose first part was verified, and not the others, if there are any."""
+
     fd: int
     base: int  # where the data starts
     length: int  # of the data
     written: int  # when it was written to last, as the file system has it
+    checksums: tuple[bytes, ...] = ()  # of all parts; none: they were all verified
+    on_verified: Callable[[], None] = lambda: None  # to be called when they all are
 
 
 def slice_cost(length: int) -> int:
@@ -130,7 +143,7 @@ class SliceFiles:
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""
-        return header_length(meta) + len(data)
+        return header_length(meta, len(data)) + len(data)
 
     def write(self, key: SliceKey, meta: ObjectMeta, data: Buffer) -> int:
         """The file of `key`, whole or not at all; its length."""
@@ -170,7 +183,7 @@ class SliceFiles:
                     path.unlink()
 
     def open(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile:
-        """The file, verified.
+        """The file, verified as far as an `OpenedFile` is.
 
         :raises WrongSlice: it has to go.
         :raises OSError: a shortage of descriptors or memory; the file may be right.
@@ -178,7 +191,7 @@ class SliceFiles:
         try:
             fd = os.open(f"{self._path}/{self.name(key)}", READING)
             try:
-                return OpenedFile(fd, *self._verify(fd, key, meta, read_whole))
+                return self._verify(fd, key, meta, read_whole)
             except BaseException:
                 os.close(fd)
                 raise
@@ -189,8 +202,8 @@ class SliceFiles:
             raise WrongSlice(error.strerror or "read error", reason) from error
 
     def open_at_once(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
-        """The file, verified, if the kernel has all of it in memory; None: `open` it. For the
-        event loop only.
+        """As `open`, if the kernel has in memory what that reads; None: `open` it. For the event
+        loop only.
 
         :raises WrongSlice: it has to go.
         """
@@ -199,7 +212,7 @@ class SliceFiles:
         except Later:
             return None
         try:
-            return OpenedFile(fd, *self._verify(fd, key, meta, self._at_once.read))
+            return self._verify(fd, key, meta, self._at_once.read)
         except BaseException as error:
             os.close(fd)
             if isinstance(error, Later):
@@ -208,20 +221,27 @@ class SliceFiles:
 
     def _verify(
         self, fd: int, key: SliceKey, meta: ObjectMeta, read: Callable[[int, int], Buffer]
-    ) -> tuple[int, int, int]:
-        """What an OpenedFile says of it. `read` gives the first so many bytes."""
-        base = header_length(meta)
-        length = min(self._slice_size, meta.length - key.number * self._slice_size)
+    ) -> OpenedFile:
+        """`read` gives the first so many bytes."""
+        number, size = key.number, self._slice_size
+        length = min(size, meta.length - number * size)
+        base, first = header_length(meta, length), min(length, PART)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size != base + length:
             raise WrongSlice("length")
-        if not verify(read(fd, base + length), meta, key.number, self._slice_size):
+        head = memoryview(read(fd, base + first))
+        checksums = checksums_of(head, meta, number, size, length)
+        if checksums is None or checksum(head[base:]) != checksums[0]:
             raise WrongSlice("content")
-        self._verified.add(key, found)
-        return base, length, found.st_mtime_ns
+        if length == first:
+            self._verified.add(key, found)
+            return OpenedFile(fd, base, length, found.st_mtime_ns)
+        on_verified = partial(self._verified.add, key, found)
+        return OpenedFile(fd, base, length, found.st_mtime_ns, checksums, on_verified)
 
     def reopen(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
-        """The file, unread, if it is the very one that `open` has verified; else None: `open` it.
+        """The file, unread, if it is the very one that was verified to its end; else None: `open`
+        it.
 
         For the event loop only: without waiting for the disk. Where the kernel can't promise that,
         the file is opened all the same: where it is, it has in memory most likely, and to verify
@@ -238,8 +258,8 @@ class SliceFiles:
         if not self._verified.is_same(key, found):
             os.close(fd)
             return None
-        base = header_length(meta)
-        return OpenedFile(fd, base, found.st_size - base, found.st_mtime_ns)
+        length = min(self._slice_size, meta.length - key.number * self._slice_size)
+        return OpenedFile(fd, header_length(meta, length), length, found.st_mtime_ns)
 
     def all(self, place: str) -> list[str]:
         """The names of all files there, one of the folders that `prepare` gives."""

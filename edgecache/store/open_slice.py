@@ -1,5 +1,8 @@
-"""Slice files that are open and known to be right. Rule: never short bytes, nor any of a file that
-was written to since it was verified; so each read looks at its time afterwards, for a microsecond.
+"""Slice files that are open. Rule: never short bytes, nor any that were not verified, nor any of a
+file that was written to since; so each read looks at its time afterwards, for a microsecond.
+
+A part is verified as it is read for the first time, in the very bytes that are given then: of a
+slice that was not in memory, no more comes from the disk than who reads it needs.
 
 A descriptor lives as long as the last holder of its object, so a slice that is removed or evicted
 can be read to its end; until then its bytes count.
@@ -19,6 +22,7 @@ from edgecache.core.model import Removal, SliceKey
 from edgecache.store import Bytes
 from edgecache.store.at_once import NOWAIT
 from edgecache.store.files import OpenedFile, WrongSlice
+from edgecache.store.slice_format import PART, checksum
 
 
 class NoWait:
@@ -33,9 +37,12 @@ class DiskSlice:
     __slots__ = (
         "__weakref__",
         "_base",
+        "_checksums",
         "_fd",
         "_nowait",
+        "_on_verified",
         "_threads",
+        "_unverified",
         "_written",
         "length",
         "on_close",
@@ -49,6 +56,8 @@ class DiskSlice:
         self._fd = file.fd
         self._base = file.base
         self._written = file.written
+        self._checksums, self._on_verified = file.checksums, file.on_verified
+        self._unverified = set(range(1, len(file.checksums)))  # parts
         self._nowait = nowait
         self._threads = threads
 
@@ -58,6 +67,9 @@ class DiskSlice:
     def read_nowait(self, start: int, stop: int, into: memoryview | None = None) -> Bytes | None:
         if not self._nowait.works:
             return None
+        if self._unverified and (wide := self._widened(start, stop)) != (start, stop):
+            data = self.read_nowait(*wide)  # whole parts, to verify them
+            return None if data is None else cut(data, start - wide[0], stop - start, into)
         buffer = bytearray(stop - start) if into is None else into
         try:
             count = os.preadv(self._fd, [buffer], self._base + start, NOWAIT)
@@ -65,12 +77,36 @@ class DiskSlice:
             if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 self._nowait.works = False
             return None  # or EAGAIN; `read` finds out about the rest
-        return buffer if count == stop - start and self._is_untouched() else None
+        if count != stop - start or not self._is_untouched():
+            return None
+        return buffer if not self._unverified or self._verify(start, buffer) else None
+
+    def _widened(self, start: int, stop: int) -> tuple[int, int]:
+        """What has to be read for those bytes: whole parts, where they are not verified."""
+        first, last = start // PART, max(start, stop - 1) // PART
+        if first in self._unverified:
+            start = first * PART
+        if last in self._unverified:
+            stop = min((last + 1) * PART, self.length)
+        return start, stop
+
+    def _verify(self, start: int, data: Bytes) -> bool:
+        """Whether the parts in `data`, which is from `start` on, are right. Of one that is not in
+        there whole, that is known."""
+        numbers = range(start // PART, -(-(start + len(data)) // PART))
+        for number in self._unverified.intersection(numbers):
+            at = number * PART - start
+            if checksum(memoryview(data)[at : at + PART]) != self._checksums[number]:
+                return False
+            self._unverified.discard(number)
+        if not self._unverified:
+            self._on_verified()
+        return True
 
     def _is_untouched(self) -> bool:
         return os.fstat(self._fd).st_mtime_ns == self._written
 
-    async def read(self, start: int, stop: int) -> bytes:
+    async def read(self, start: int, stop: int) -> Bytes:
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._threads, self._read, start, stop
@@ -84,7 +120,16 @@ class DiskSlice:
                 self.on_failure(WrongSlice(str(error), reason))
             raise
 
-    def _read(self, start: int, stop: int) -> bytes:
+    def _read(self, start: int, stop: int) -> Bytes:
+        wide = self._widened(start, stop)
+        data = self._read_whole(*wide)
+        if not self._is_untouched():
+            raise StoreError("a slice's file was written to")
+        if self._unverified and not self._verify(wide[0], data):
+            raise StoreError("a slice's content is wrong")
+        return cut(data, start - wide[0], stop - start, None)
+
+    def _read_whole(self, start: int, stop: int) -> bytes:
         pieces = []
         while start < stop:
             try:
@@ -95,14 +140,20 @@ class DiskSlice:
                 raise StoreError("a slice's file was cut short")
             pieces.append(piece)
             start += len(piece)
-        if not self._is_untouched():
-            raise StoreError("a slice's file was written to")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def __del__(self) -> None:
         os.close(self._fd)
         if self.on_close is not None:
             self.on_close()
+
+
+def cut(data: Bytes, start: int, length: int, into: memoryview | None) -> Bytes:
+    """`length` bytes of `data`, in `into` if that is given."""
+    if into is None:
+        return data if len(data) == length else memoryview(data)[start : start + length]
+    into[:] = memoryview(data)[start : start + length]
+    return into
 
 
 class OpenSlices:

@@ -8,10 +8,24 @@ version to say. So a server has no use for this, and nobody serves by it.
 from typing import NamedTuple
 
 from edgecache.core.model import ObjectKey, ObjectMeta
-from edgecache.store.slice_format import FIXED, FORMAT, MAGIC, Buffer, header_length, verify
+from edgecache.store.slice_format import (
+    FIXED,
+    FORMAT,
+    MAGIC,
+    PART,
+    SUM,
+    Buffer,
+    header_length,
+    verify,
+)
 
-# The longest header: its three names have lengths of 16 bits.
-MOST_HEADER = FIXED.size + 3 * (2**16 - 1)
+# A header's three names have lengths of 16 bits.
+MOST_NAMES = 3 * (2**16 - 1)
+
+
+def most_length(slice_size: int) -> int:
+    """Of a slice's file."""
+    return FIXED.size + -(-slice_size // PART) * SUM + MOST_NAMES + slice_size
 
 
 class Checked(NamedTuple):
@@ -26,9 +40,9 @@ def check(blob: Buffer, number: int, slice_size: int) -> Checked:
     if (meta := described(blob)) is None:
         return Checked("its header is not one", None)
     length = min(slice_size, meta.length - number * slice_size)
-    if len(blob) != header_length(meta) + length:
+    if len(blob) != header_length(meta, length) + length:
         return Checked("it has another length", meta)
-    if not verify(blob, meta, number, slice_size):
+    if not verify(blob, meta, number, slice_size, length):
         return Checked("its checksum or number is another", meta)
     return Checked("", meta)
 
@@ -38,10 +52,11 @@ def described(blob: Buffer) -> ObjectMeta | None:
     view = memoryview(blob)
     if len(view) < FIXED.size:
         return None
-    magic, form, *lengths, _size, _number, complete, _data, _sum = FIXED.unpack_from(view)
-    if magic != MAGIC or form != FORMAT or len(view) < FIXED.size + sum(lengths):
+    magic, form, *lengths, _size, _number, complete, data = FIXED.unpack_from(view)
+    at = FIXED.size + -(-data // PART) * SUM
+    if magic != MAGIC or form != FORMAT or len(view) < at + sum(lengths):
         return None
-    names, at = [], FIXED.size
+    names = []
     for length in lengths:
         names.append(bytes(view[at : at + length]))
         at += length

@@ -21,7 +21,7 @@ from edgecache.core.errors import StoreError
 from edgecache.core.model import ObjectKey, SliceKey
 from edgecache.store.files import READING, TREE, SliceFiles, names, read_whole
 from edgecache.store.row_lister import RowLister
-from edgecache.store.slice_check import MOST_HEADER, Checked, check
+from edgecache.store.slice_check import Checked, check, most_length
 
 # A file without a row may be on its way into the index, and a row without a file on its way out of
 # it: after so many seconds it is neither.
@@ -173,7 +173,7 @@ class Verification:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode):
             return b"", Checked("it is not a file", None)
-        if info.st_size > MOST_HEADER + self._slice_size:
+        if info.st_size > most_length(self._slice_size):
             return b"", Checked("it is too long", None)
         try:
             blob = read_whole(descriptor, info.st_size)

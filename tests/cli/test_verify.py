@@ -156,7 +156,7 @@ async def test_what_nobody_can_name_is_left_to_the_server(serve: Serve, tmp_path
         assert await site.server.store.remove_meta(ObjectKey("volume", KEY))
         result = await verify(config, "--repair")
         assert result.exit_code == 1
-        assert "damaged: unknown object, file v1-" in result.output
+        assert "damaged: unknown object, file v2-" in result.output
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def check_folder(server: Edgecache, folder: Path) -> None:
     """Nothing but the index, the lock and slices, and no slice but those that are counted."""
     names = {path.name for path in (folder / "cache").glob("*") if path.is_file()}
     assert names <= {"cache.db", "cache.db-wal", "cache.db-shm", "lock"}
-    slices = [path for path in (folder / "cache").glob("v1-*/*/*") if path.is_file()]
+    slices = [path for path in (folder / "cache").glob("v2-*/*/*") if path.is_file()]
     assert len(slices) == server.total("edgecache_cache_slices")
 
 

@@ -11,7 +11,7 @@ from edgecache.store.index_rows import Found, Rows
 from tests.slices import meta_of
 
 META = meta_of()
-NAMES = [f"v1-1/ab/{'ab' * 16}-0", f"v1-1/ab/{'ab' * 16}-1", f"v1-1/cd/{'cd' * 16}-0"]
+NAMES = [f"v2-1/ab/{'ab' * 16}-0", f"v2-1/ab/{'ab' * 16}-1", f"v2-1/cd/{'cd' * 16}-0"]
 EMPTY = Rows(0, 0)
 UNKNOWN = (0, 0.0)  # the count and priority of a slice that is new
 

@@ -21,7 +21,7 @@ ROOM = 100 * 2**20
 def plant(directory: Path, count: int) -> None:
     """Slices as they are after `put`, but for their bytes, which take a minute to write."""
     names = [
-        f"v1-{SIZE}/{number % 256:02x}/{number % 256:02x}{number:030x}-0" for number in range(count)
+        f"v2-{SIZE}/{number % 256:02x}/{number % 256:02x}{number:030x}-0" for number in range(count)
     ]
     for shard in {name[: name.rindex("/")] for name in names}:
         (directory / shard).mkdir(parents=True, exist_ok=True)

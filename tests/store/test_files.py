@@ -9,6 +9,7 @@ import pytest
 from edgecache.core.model import Removal, SliceKey
 from edgecache.store.at_once import Later
 from edgecache.store.files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
+from edgecache.store.slice_format import PART, checksum, parts
 from tests.slices import SIZE, Sliced, disk_use, slice_files, sliced
 
 CLIP = sliced(length=3 * SIZE + 10)
@@ -27,7 +28,7 @@ def write(files: SliceFiles, clip: Sliced, number: int = 0) -> Path:
 
 
 def read(files: SliceFiles, clip: Sliced, number: int = 0) -> bytes:
-    fd, base, length, _written = files.open(clip.key(number), clip.meta)
+    fd, base, length, *_ = files.open(clip.key(number), clip.meta)
     try:
         return os.pread(fd, length, base)
     finally:
@@ -45,24 +46,53 @@ def test_what_is_written_is_read(files: SliceFiles, number: int) -> None:
 
 def test_a_file_has_the_name_of_its_row(files: SliceFiles) -> None:
     name = files.name(SliceKey("ab" * 16, 12))
-    assert name == f"v1-{SIZE}/ab/{'ab' * 16}-12"
+    assert name == f"v2-{SIZE}/ab/{'ab' * 16}-12"
     assert files.key(name) == SliceKey("ab" * 16, 12)
+
+
+def test_of_a_long_slice_the_first_part_is_read_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecache.store.verified.SETTLED", 0.0)
+    clip = replace(sliced(length=2**20), size=2**20)
+    files = SliceFiles(tmp_path, 2**20)
+    files.prepare()
+    files.write(clip.key(), clip.meta, clip.data(0))
+    asked: list[int] = []
+    pread = os.pread
+
+    def noted(fd: int, length: int, at: int) -> bytes:
+        asked.append(length)
+        return pread(fd, length, at)
+
+    monkeypatch.setattr(os, "pread", noted)
+    opened = files.open(clip.key(), clip.meta)
+    os.close(opened.fd)
+    assert asked == [opened.base + PART]
+    assert opened.checksums == tuple(map(checksum, parts(clip.data())))
+    assert files.reopen(clip.key(), clip.meta) is None  # not before all of it was verified
+    opened.on_verified()
+    reopened = files.reopen(clip.key(), clip.meta)
+    assert reopened is not None
+    os.close(reopened.fd)
+    assert (reopened.base, reopened.length) == (opened.base, opened.length)
+    assert not reopened.checksums
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "",
-        f"v1-{SIZE}/../cache.db",
-        f"v1-{SIZE}/cd/{'ab' * 16}-1",
-        f"v1-{SIZE}/ab/{'ab' * 16}-01",
-        f"v1-{SIZE}/ab/{'ab' * 16}--1",
-        f"v1-{SIZE}/ab/{'ab' * 16}-1\n",
-        f"v1-{SIZE}/ab/{'AB' * 16}-1",
-        f"v1-{SIZE}/ab/{'ab' * 16}-٣",
-        f"v1-{SIZE * 2}/ab/{'ab' * 16}-1",
-        f"v2-{SIZE}/ab/{'ab' * 16}-1",
-        f"x/v1-{SIZE}/ab/{'ab' * 16}-1",
+        f"v2-{SIZE}/../cache.db",
+        f"v2-{SIZE}/cd/{'ab' * 16}-1",
+        f"v2-{SIZE}/ab/{'ab' * 16}-01",
+        f"v2-{SIZE}/ab/{'ab' * 16}--1",
+        f"v2-{SIZE}/ab/{'ab' * 16}-1\n",
+        f"v2-{SIZE}/ab/{'AB' * 16}-1",
+        f"v2-{SIZE}/ab/{'ab' * 16}-٣",
+        f"v2-{SIZE * 2}/ab/{'ab' * 16}-1",
+        f"v3-{SIZE}/ab/{'ab' * 16}-1",
+        f"x/v2-{SIZE}/ab/{'ab' * 16}-1",
         "/etc/passwd",
     ],
 )
@@ -271,7 +301,7 @@ def test_empty_folders_of_another_slice_size_go(files: SliceFiles) -> None:
     assert len(slice_files(files._directory)) == 1
     files.unlink([files.name(CLIP.key())])
     other.prepare()
-    assert names(files._directory) == [f"v1-{SIZE * 2}"]
+    assert names(files._directory) == [f"v2-{SIZE * 2}"]
 
 
 def test_all_slices_are_found_and_nothing_else(files: SliceFiles) -> None:
@@ -280,7 +310,7 @@ def test_all_slices_are_found_and_nothing_else(files: SliceFiles) -> None:
     older = SliceFiles(files._directory, SIZE * 2)
     older.prepare()
     older.write(CLIP.key(0), CLIP.meta, CLIP.data())
-    for other in ("cache.db", f"v1-{SIZE}/ab/notes.txt", f"v1-{SIZE}/stray", "holiday/ab/x-1"):
+    for other in ("cache.db", f"v2-{SIZE}/ab/notes.txt", f"v2-{SIZE}/stray", "holiday/ab/x-1"):
         path = files._directory / other
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
@@ -297,7 +327,7 @@ def test_what_is_gone_can_be_unlinked(files: SliceFiles) -> None:
     file = write(files, CLIP)
     name = files.name(CLIP.key())
     (files._directory / "lock").touch()
-    files.unlink([name, name, f"v1-{SIZE}/zz/none-0", "lock"])
+    files.unlink([name, name, f"v2-{SIZE}/zz/none-0", "lock"])
     assert not file.exists()
     assert (files._directory / "lock").exists()
     assert files.costs([name]) == {}

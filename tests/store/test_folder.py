@@ -188,7 +188,7 @@ def test_nothing_outside_is_touched_whatever_the_rows_say(
 ) -> None:
     precious = tmp_path / "precious"
     precious.write_text("!")
-    for name in (str(precious), "../precious", f"v1-{SIZE}/../../precious"):
+    for name in (str(precious), "../precious", f"v2-{SIZE}/../../precious"):
         folder.index.add(name, 1, gone=())
     contents = attached(folder)
     assert (contents.slices, len(contents.others)) == (0, 3)

@@ -19,9 +19,9 @@ from tests.waiting import until
 META = replace(meta_of("outputs/Zürich 1.mp4", length=9), etag='"e1"')
 DATA = b"edgecache"
 KEY = SliceKey("9f52f1afc9177bc1948dc3f8490fdb3e", 0)
-NAME = "v1-65536/9f/9f52f1afc9177bc1948dc3f8490fdb3e-0"
+NAME = "v2-65536/9f/9f52f1afc9177bc1948dc3f8490fdb3e-0"
 SLICE = (
-    b"ECSLICE\n\x01\x00\x06\x00\x15\x00\x04\x00"
+    b"ECSLICE\n\x02\x00\x06\x00\x15\x00\x04\x00"
     b"\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
     b"\x09\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00"
     b"\x57\x45\x6f\xa5\xf6\xed\x59\xac"
@@ -41,31 +41,29 @@ ROWS = [
 ]
 # The SQLite file with these rows.
 DATABASE = """
-eNrt3E1sG8cVAOCZHYrkyuKObUWmjUDweBGjFkxJpGlKltoglqW1o5SmYpqC8+OAXi+H1ETkLs1dSlGKFLVb9Fqghx56
-KwIUaA89FUhRBO0hhwLtpYeeekrQQ3rtpU2BAunMcknRlmzZiJHEwfugXZEzwzdvdleHmV3x+rWiCDire52WHbA8Oow0
-DV1kDCGUkJuOdo3JLRa9VuUYHSyBZhycop+hMf1FRO/QPxkNYzz1+1Rj7NOx7KGd0T/on8kKAAAAAIBnxd0LY4nnC+nk
-vdmgIxoN3rnOg0C4Db/qi3d5tcabPODLtrPBl8vWUsVilfLqlStWme3Xji1drsiqFatoyZZrJRZ+kF1eKzNrafllVl67
-wS5ZV1ZLbP3VFRWsH4Rdtypsy252OXsx+j3N1oorMyo4u/GyVbbYJt+RlaYqMb/NrNLK3eVDvdStfVPvtmv246Teaxel
-HuX1xVI/y0rWjV7qjzGKC6OPOgHC9XknOHgUvXbRKFZL161y5emN4mGpn9cTz8/L1E8/mLrjdd3gcS6e4YZP9+rJ3Z91
-2FE/7eQj036MQz7c8Oke84en/f1EIn06je9eFW6NvxN2UvWbwuF++FqPcl0trVivseHq3ZzO+IHX4dVAtHhG9ZBh6mRm
-WMfezrCWV+NTUe+yQPaeY0ullbBcvjl3LR5Pn01jb6j7wG5UO962qIVvk/tkMGgxSOKMLJI9qrKpGyPx9Gwabw+F5O+0
-RZRiWJDYJ+hQm6GxDZVOlWPx9LfSuDsUWA63KocVvolHQddLq9fW748dNdtNNzxMsmTqXoIk0uk0/mErsG83o8ta7Ub6
-V8nSpaLVz6Y3Qhm6Yqkr59Xy6tWl8uvsu9br4ZFnl4prl8K4/SbyXAxODpMBixk2PM5eie3I8+nvUxJeJ4PeVqzLS+vF
-CstmmDzaUV/hX/I+LcLzu095XTS5a8uOKtZrlUx0gapQUxUcT09O4vfC49C/mvu/yX1HY3CtnwlHrUKx0prc1ovF6PBH
-oadmtXh6eRKj8Jz5d5pyTl+1u0HveqsO/vRy/VdqHp9E/Un8o3cAAAAAAAAAAAB4xqXkdtT4GaL/ov+gf6G/o7+iP6Xv
-0ip9hebpCeNz42Pjj8ZvjV8bv5CNAAAAAAAAAACAp0o/Sk4kW8L3uZ84QiaSGyLwk4fJBFb34W/plKRxeNNeO2mQl0h0
-v/ttr9tx7WbvkZ6maIkghtBkiryEowbbslLdFHc2uLPZ9oQbXDw+Rgq4JvzNals4m01ebXc82cBrjhw/RHIkrGkJt6ru
-54eB0Q/QxCjJ6VFIf8d1Njqe63X9cZ1MJ6PiVstuh81PJEl+/IH81DMDMpVjCTKrRVVO74kT+YEkmojvhlfZVrdsp9tt
-pUbIqaTTbTZ7QzsSI6diuyO9KA/aMULOTvAt4QTCc6ttrymcHddz+ZhGTurqWZLwYYAUlnH8wA6EHwjHHw3n/79B9N/0
-U/pX+gF9n/6c/oT+mG7TW/QVeo4+Z3xu/NP4s/GhbAQAAAAAAAAAAHwpUuQkHsxktRQ5pe/OZCcfNdFPHSM5vHfOPvoc
-mcYPztn1oUh71xSMNMnjfWb0yQkyi/dM5xND/Q5N5uMGOYWH1imS0dLG4VFyAvfWPY6qMrXucWScnMUPTOvJ8YcsW4yp
-/vauWhxS/e0uHozo/QUUqu7/a8YMMt6XOwAAAAAAAAAAIORrKST0GIolEcYCbeWm5wqF/NzsQl3+FM7Vc3bdWcjNz992
-cgvnL9ScfP3C+YVsvXY7z6ezG6VP7qntlvZkn7v3BjbQWtjr1aSOfjTe4oG92Om6ba826nWDdjfwZ9/46MOOcDZYbqbV
-Pi97uau2g2LnWG4umy/YC/ns7dxcYW5hnn3P3OQ75uKbZi++mTEHPdzsZrN1Z7cX862MKTNpmIvmTZPnbpqqcUc05MR7
-ULzVK25ytxFsmIsL8qXtB2rBQNQFr5mLuflsJGOqr1JRJYVBSYff6XLZXn1nwXDNzLmCqvTbnuvzvbWycoPbNd7x5Uje
-NB3PDbgbTAc7bS6T2RI17s2GA3jrPXX/X6O/RPTvcgcAAAAAAAAAAICvUD4mdPxkqyba6diarh+4VNKb//8H0f/JHQAA
-AAAAAAAAAL5JYgRhjRCk9+b/f0P0v3IHAAAAAAAAAACAZ8YLsau6ftATAvEYwljT1Pwf04+Q/AEAAAAAAAAAAMDX13cS
-MYF1jNV3KzzZ/wjc0rT/A64C8mc=
+eNrt3E1sG8cVAOCZHYrkyuKObUWmjUDweBGjFkxJpGhKltoglqW1o5SmYpqC8+OAXi+H1FTkLs1dSlGKFLVb9Fqghx56KwIUaA89
+FUhRBO0hhwLNJYeccmrRQ3rtpU2BAunMcknRlmzZqNHWxfugXZEzwzdvdleHmV3xxvWiCDire52WHbA8Ooo0DV1iDCGUkJuO9ozJ
+LRa9VuUYHS6BZhycol+iMf1lRO/S3xsNYzz1m1Rj7Iux7JHd0d/qX8oKAAAAAIDnxb2LY4kXC+nk/dmgIxoN3rnBg0C4Db/qi/d4
+tcabPOArtrPJV8rWcsVilfLa1atWmR3Uji1fqciqVatoyZbrJRZ+kF1ZLzNreeVVVl6/yS5bV9dKbOP1VRWsH4TdsCps2252OXs5
++j3N1ourMyo4u/mqVbbYFt+VlaYqMb/OrNLqvZUjvdStA1Pvtmv2k6TeaxelHuX176V+npWsm73Un2AUF0cfdwKE6/NOcPgoeu2i
+UayVbljlyrMbxaNSv6AnXlyQqZ99OHXH67rBk1w8ww2f7dWTezDrsKN+2snHpv0Eh3y44bM95o9O+zuJRPpsGt+7JtwafzfspOo3
+hcP98LUe5bpWWrXeYMPVezmd8wOvw6uBaPGM6iHD1MnMsI69k2Etr8anot5lgew9x5ZLq2G5fDN3PR5Pn09jb6j7wG5UO96OqIVv
+kwdkMGgxSOKcLJI9qrKpmyPx9Gwa7wyF5O+2RZRiWJA4IOhQm6GxDZVOlWPx9NfSuDsUWA63KocVvolHQTdKa9c3HowdNdtLNzxM
+smTqfoIk0uk0/l4rsO80o8ta7Ub6V8ny5aLVz6Y3Qhm6Yqkr5/Xy2rXl8pvsm9ab4ZFnl4vrl8O4/SbyXAxODpMBixk2PM5eie3I
+8+kfUBJeJ4PeVq0ryxvFCstmmDzaUV/hX/IBLcLze0B5XTS5a8uOKtYblUx0gapQUxUcT09O4vfD49C/mvu/yQNHY3CtnwtHrUKx
+0rrcNorF6PBHoadmtXh6ZRKj8Jz5d5tyTl+1u0HveqsO/vRy/VdqHp9E/Un843cAAAAAAAAAAAB4zqXkdtz4MaJ/pX+mn9Bf05/T
+H9H3aJW+RvP0lPGV8Ufjd8avjF8YP5WNAAAAAAAAAACAZ0o/Tk4lW8L3uZ84RiaSmyLwk0fJBFb34W/rlKRxeNNeO22QV0h0v/tb
+Xrfj2s3eIz1N0RJBDKHJFHkFRw12ZKW6Ke5scmer7Qk3uHRyjBRwTfhb1bZwtpq82u54soHXHDl5hORIWNMSblXdzw8Do++iiVGS
+06OQ/q7rbHY81+v64zqZTkbFrZbdDpufSpL8+EP5qWcGZConEmRWi6qc3hMn8gNJNBHfC6+yrW7bTrfbSo2QM0mn22z2hnYsRs7E
+9kZ6SR60E4Scn+DbwgmE51bbXlM4u67n8jGNnNbVsyThwwApLOP4gR0IPxCOPxrO/3+J6N/oF/RT+iH9gP6E/pD+gO7Q2/Q1Okdf
+ML4y/mL8wfhINgIAAAAAAAAAAP4jUuQ0HsxktRQ5o+/NZCcfN9FPnSA5vH/OPvoCmcYPz9n1oUj71xSMNMnjA2b0yQkyi/dN5xND
+/Q5N5uMGOYOH1imS0dLG0VFyCvfWPY6rMrXucWycnMcPTevJyUcsW4yp/vavWhxR/e0tHozo/QUUqu7/a8YMMj6QOwAAAAAAAAAA
+IORrKST0GIolEcYCbc9NzxcK+fnZxbr8KczVc3bdWcwtLNxxcosXLtacfP3ihcVsvXYnz6ezm6U/3Vfbbe3pPnf/LWyg9bDXa0kd
+fX+8xQN7qdN1215t1OsG7W7gz7718Ucd4Wyy3EyrfUH2ck9th8XOsdx8Nl+wF/PZO7n5wvziAvu2ucV3zaW3zV58M2MOerjVzWbr
+zl4v5jsZU2bSMJfMWybP3TJV445oyIn3oHi7V9zkbiPYNJcW5UvbD9SCgagLXjOXcgvZSMZUX6WiSgqDkg6/2+WyvfrOguGambmC
+qvTbnuvz/bWycpPbNd7x5UjeNh3PDbgbTAe7bS6T2RY17s2GA3jnfXX/X6M/Q/RzuQMAAAAAAAAAAMB/UT4mdPx0qyba2di6rh+6
+VNKb//8d0X/KHQAAAAAAAAAAAP6fxAjCGiFI783/P0P0H3IHAAAAAAAAAACA58ZLsWu6ftgTAvEYwljT1Pwf04+R/AEAAAAAAAAA
+AMD/rm8kYgLrGKvvVni6/xG4rWn/AmHh8ms=
 """
 
 
@@ -114,13 +112,13 @@ def rows(directory: Path) -> list[tuple[object, ...]]:
     return found
 
 
-@pytest.mark.parametrize("tree", ["v0-65536", "v2-65536", "v1-32768", "v1-1048576"])
+@pytest.mark.parametrize("tree", ["v1-65536", "v3-65536", "v2-32768", "v2-1048576"])
 async def test_slices_of_another_format_or_size_are_misses_and_go(
     make: Make, directory: Path, removals: Removals, tree: str
 ) -> None:
     leave(directory)
-    (directory / "v1-65536").rename(directory / tree)
-    plant(directory, "UPDATE Cache SET key = replace(key, 'v1-65536', ?)", tree)
+    (directory / "v2-65536").rename(directory / tree)
+    plant(directory, "UPDATE Cache SET key = replace(key, 'v2-65536', ?)", tree)
     store = make()
     await store.start()
     assert (store.trouble(), store.slices) == ("", 0)
@@ -138,7 +136,7 @@ async def test_a_slice_with_a_header_of_another_format_is_a_miss(
     make: Make, directory: Path
 ) -> None:
     leave(directory)
-    (directory / NAME).write_bytes(SLICE[:8] + b"\x02" + SLICE[9:])
+    (directory / NAME).write_bytes(SLICE[:8] + b"\x01" + SLICE[9:])
     store = make()
     await store.start()
     assert await read(store) is None

@@ -90,7 +90,7 @@ def test_a_stored_response_of_any_size_is_not_stored(index: SliceIndex) -> None:
 PLANTED = {
     "a pickled value": "INSERT INTO Cache (key, raw, mode, value) VALUES ('k', 1, 4, ?)",
     "a pickled slice": f"INSERT INTO Cache (key, raw, mode, value, size) "
-    f"VALUES ('v1-1/ab/{'ab' * 16}-0', 1, 4, ?, 1)",
+    f"VALUES ('v2-1/ab/{'ab' * 16}-0', 1, 4, ?, 1)",
     "a pickled key": "INSERT INTO Cache (key, raw, mode, size) VALUES (?, 0, 2, 1)",
     "nothing": "INSERT INTO Cache (key, raw, mode, value) VALUES (NULL, NULL, NULL, ?)",
     "text of no version": "INSERT INTO Cache (key, raw, mode, value) VALUES ('k', 1, 1, ?)",

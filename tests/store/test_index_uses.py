@@ -23,7 +23,7 @@ index = indexes.index
 def test_uses_are_kept_in_the_rows(index: SliceIndex) -> None:
     for name in NAMES:
         index.add(name, 100, gone=())
-    index.remember([(3, 17.5, NAMES[1]), (9, 1.0, "v1-65536/of/none-0")], 2.5)
+    index.remember([(3, 17.5, NAMES[1]), (9, 1.0, "v2-65536/of/none-0")], 2.5)
     uses = {name: use for name, _, *use in rows_of(index)}
     assert uses == {NAMES[0]: [0, 0.0], NAMES[1]: [3, 17.5], NAMES[2]: [0, 0.0]}
 

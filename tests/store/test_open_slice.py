@@ -1,7 +1,9 @@
+import asyncio
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from edgecache.core.model import Removal, SliceKey
 from edgecache.store.at_once import NOWAIT
 from edgecache.store.files import OpenedFile, WrongSlice
 from edgecache.store.open_slice import DiskSlice, NoWait, OpenSlices
+from edgecache.store.slice_format import PART, checksum, parts
+from tests.pattern import Pattern
 
 HEADER = b"header"
 DATA = bytes(range(256)) * 1024
@@ -21,7 +25,7 @@ needs_nowait = pytest.mark.skipif(not NOWAIT, reason="only Linux reads without w
 
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(4) as threads:
         yield threads
 
 
@@ -135,6 +139,121 @@ async def test_a_file_that_was_written_to_gives_no_bytes(
     with pytest.raises(StoreError, match="was written to"):
         await slice_.read(0, 2000)
     assert [wrong.reason for wrong in failures] == [Removal.CORRUPT]
+
+
+# A slice of four parts, as it is when it was opened: the first is verified.
+LARGE = Pattern(3 * PART + 1000, seed=3).read(0, 3 * PART + 1000)
+CHECKSUMS = tuple(map(checksum, parts(LARGE)))
+WIDE = [
+    (0, 10),
+    (PART - 10, PART + 10),
+    (PART + 10, PART + 20),
+    (PART, 2 * PART),
+    (5, len(LARGE)),
+    (0, len(LARGE)),
+    (3 * PART, 3 * PART + 1),
+    (len(LARGE) - 1, len(LARGE)),
+    (7, 7),
+]
+
+
+@dataclass
+class Large:
+    path: Path
+    opened: DiskSlice
+    verified: list[bool] = field(default_factory=list)
+    failures: list[WrongSlice] = field(default_factory=list)
+
+    def flip(self, at: int) -> None:
+        """As the disk itself would: no time tells of it."""
+        times = self.path.stat()
+        with self.path.open("r+b") as data:
+            data.seek(len(HEADER) + at)
+            data.write(bytes([LARGE[at] ^ 1]))
+        os.utime(self.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.fixture
+def large(tmp_path: Path, threads: ThreadPoolExecutor) -> Large:
+    path = tmp_path / "large"
+    path.write_bytes(HEADER + LARGE)
+    verified: list[bool] = []
+    file = OpenedFile(
+        os.open(path, os.O_RDONLY),
+        len(HEADER),
+        len(LARGE),
+        path.stat().st_mtime_ns,
+        CHECKSUMS,
+        lambda: verified.append(True),
+    )
+    large = Large(path, DiskSlice(file, nowait=NoWait(), threads=threads), verified)
+    large.opened.on_failure = large.failures.append
+    return large
+
+
+@pytest.mark.parametrize(("start", "stop"), WIDE)
+async def test_what_is_read_of_parts(large: Large, start: int, stop: int) -> None:
+    assert await large.opened.read(start, stop) == LARGE[start:stop]
+    assert await large.opened.read(start, stop) == LARGE[start:stop]
+
+
+@needs_nowait
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("start", "stop"), WIDE)
+def test_what_memory_holds_of_parts(large: Large, start: int, stop: int, given: bool) -> None:
+    into = memoryview(bytearray(stop - start)) if given else None
+    for _ in range(2):
+        found = large.opened.read_nowait(start, stop, into)
+        assert found == LARGE[start:stop]
+        assert into is None or found is into
+
+
+@needs_nowait
+def test_once_all_parts_are_verified_nothing_more_is_read_than_was_asked_for(
+    large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    preadv = os.preadv
+
+    def noted(fd: int, buffers: Sequence[bytearray], at: int, flags: int) -> int:
+        lengths.append(len(buffers[0]))
+        return preadv(fd, buffers, at, flags)
+
+    monkeypatch.setattr(os, "preadv", noted)
+    large.opened.read_nowait(0, 10)
+    large.opened.read_nowait(PART + 1, PART + 2)
+    large.opened.read_nowait(2 * PART - 1, 2 * PART + 1)
+    assert not large.verified
+    large.opened.read_nowait(len(LARGE) - 1, len(LARGE))
+    assert large.verified == [True]
+    large.opened.read_nowait(PART + 1, PART + 2)
+    assert lengths == [10, PART, PART + 1, 1000, 1]
+    assert large.verified == [True]
+
+
+@pytest.mark.parametrize("at", [PART, 2 * PART - 1, 3 * PART + 5, len(LARGE) - 1])
+async def test_no_byte_of_a_wrong_part_is_given(large: Large, at: int) -> None:
+    large.flip(at)
+    part = at // PART * PART
+    for start, stop in ((at, at + 1), (part, part + 1), (0, len(LARGE)), (part, len(LARGE))):
+        assert large.opened.read_nowait(start, stop) is None
+        with pytest.raises(StoreError, match="content is wrong"):
+            await large.opened.read(start, stop)
+    assert {wrong.reason for wrong in large.failures} == {Removal.CORRUPT}
+    assert not large.verified
+
+
+async def test_what_is_right_beside_a_wrong_part_is_given(large: Large) -> None:
+    large.flip(2 * PART)
+    assert await large.opened.read(0, 2 * PART) == LARGE[: 2 * PART]
+    assert await large.opened.read(3 * PART, len(LARGE)) == LARGE[3 * PART :]
+    assert not large.failures
+
+
+async def test_many_who_read_at_once_see_right_bytes(large: Large) -> None:
+    spans = [(at, at + PART // 2) for at in range(0, 2 * PART, PART // 3)] * 4
+    found = await asyncio.gather(*(large.opened.read(*span) for span in spans))
+    assert [bytes(one) for one in found] == [LARGE[start:stop] for start, stop in spans]
 
 
 def test_a_file_without_a_name_is_read_on(opened: Callable[[], DiskSlice], file: Path) -> None:

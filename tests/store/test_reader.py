@@ -27,7 +27,7 @@ async def reader(store: DiskStore, directory: Path) -> AsyncIterator[ReadStore]:
 
 async def read(reader: ReadStore, number: int = 0) -> bytes | None:
     opened = await reader.open(CLIP.key(number), CLIP.meta)
-    return None if opened is None else await opened.read(0, opened.length)
+    return None if opened is None else bytes(await opened.read(0, opened.length))
 
 
 async def evict(store: DiskStore, number: int = 0) -> None:

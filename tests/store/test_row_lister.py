@@ -26,8 +26,8 @@ async def test_what_a_running_server_has(store: DiskStore, directory: Path) -> N
         assert count == 2
         assert 2 * SIZE < size < 2 * SIZE + 1000
         names = {files.name(CLIP.key(number)) for number in range(2)}
-        assert rows.names(f"v1-{SIZE}/{CLIP.meta.version[:2]}/") == names
-        assert rows.names(f"v1-{SIZE}/{'ff' if CLIP.meta.version[:2] != 'ff' else '00'}/") == set()
+        assert rows.names(f"v2-{SIZE}/{CLIP.meta.version[:2]}/") == names
+        assert rows.names(f"v2-{SIZE}/{'ff' if CLIP.meta.version[:2] != 'ff' else '00'}/") == set()
         assert rows.has(files.name(CLIP.key(0)))
         assert not rows.has(files.name(CLIP.key(2)))
         assert rows.meta_of(CLIP.meta.version) == CLIP.meta
@@ -62,7 +62,7 @@ async def test_a_folder_that_cannot_be_written(
 def test_no_index_has_no_rows(tmp_path: Path) -> None:
     with closing(RowLister(tmp_path)) as rows:
         assert rows.count() == (0, 0)
-        assert rows.names("v1-1/ab/") == set()
+        assert rows.names("v2-1/ab/") == set()
         assert rows.meta_of("0" * 32) is None
 
 

@@ -85,7 +85,7 @@ def test_slices_are_of_the_version_alone(index: SliceIndex, rows: RowReader) -> 
     for name in (
         NAMES[3],
         FILES.name(sliced("other.mp4").key()),
-        f"v1-{2 * SIZE}/{version[:2]}/{version}-4",  # of another slice size
+        f"v2-{2 * SIZE}/{version[:2]}/{version}-4",  # of another slice size
         f"{tree}/{version[:2]}/{version}-05",  # not the name of a slice
         f"{tree}/{version[:2]}/{version}-",
         f"{tree}/{version[:2]}/{version}-6.bak",

@@ -94,11 +94,11 @@ def test_text_is_inline_whatever_its_size(cache: diskcache.Cache) -> None:
 
 
 def test_the_row_of_a_slice_names_its_file_and_is_never_read(cache: diskcache.Cache) -> None:
-    cache.set("v1-1/ab/abc-0", SliceFile(12))
+    cache.set("v2-1/ab/abc-0", SliceFile(12))
     rows = cache._sql("SELECT key, mode, size, filename, value FROM Cache").fetchall()
-    assert rows == [("v1-1/ab/abc-0", MODE_FILE, 12, "v1-1/ab/abc-0", None)]
+    assert rows == [("v2-1/ab/abc-0", MODE_FILE, 12, "v2-1/ab/abc-0", None)]
     with pytest.raises(RowRefused):
-        cache.get("v1-1/ab/abc-0")
+        cache.get("v2-1/ab/abc-0")
 
 
 def test_a_replaced_row_leaves_the_file_alone(cache: diskcache.Cache) -> None:

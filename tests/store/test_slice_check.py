@@ -6,7 +6,7 @@ import pytest
 
 from edgecache.core.model import ObjectMeta
 from edgecache.store.slice_check import Checked, check
-from edgecache.store.slice_format import FIXED, encode_header
+from edgecache.store.slice_format import FIXED, SUM, encode_header
 from tests.slices import SIZE, sliced
 
 CLIP = sliced(length=2 * SIZE + 10)
@@ -29,7 +29,7 @@ def test_a_slice(number: int) -> None:
     assert is_named(found.meta)
 
 
-@pytest.mark.parametrize("at", [*range(FIXED.size + NAMED + 1), -1])
+@pytest.mark.parametrize("at", [*range(FIXED.size + SUM + NAMED + 1), -1])
 def test_no_flipped_bit_passes(at: int) -> None:
     """It is found, or the slice is another object's."""
     wrong = blob(2)
@@ -38,7 +38,7 @@ def test_no_flipped_bit_passes(at: int) -> None:
     assert found.why or not is_named(found.meta)
 
 
-@pytest.mark.parametrize("length", [0, 7, FIXED.size - 1, FIXED.size, FIXED.size + 20, -1])
+@pytest.mark.parametrize("length", [0, 7, FIXED.size - 1, FIXED.size, FIXED.size + SUM + 20, -1])
 def test_no_cut_file_passes(length: int) -> None:
     assert check(blob()[:length], 0, SIZE).why
 
@@ -62,5 +62,5 @@ def test_what_is_another_slice() -> None:
 
 def test_names_that_are_no_text() -> None:
     wrong = blob()
-    wrong[FIXED.size] = 0xFF
+    wrong[FIXED.size + SUM] = 0xFF
     assert check(wrong, 0, SIZE) == Checked("its header is not one", None)

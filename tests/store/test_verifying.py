@@ -226,7 +226,7 @@ async def test_more_rows_without_a_file_than_are_kept_in_mind(
 async def test_what_is_of_another_format_is_only_counted(store: DiskStore, directory: Path) -> None:
     await fill(store, OTHER)
     path = file_of(directory, OTHER)
-    for name in ("v1-999/ab/x", "v0-65536/cd/y"):
+    for name in ("v2-999/ab/x", "v0-65536/cd/y"):
         (directory / name).parent.mkdir(parents=True)
         (directory / name).write_bytes(b"old")
     path.with_name("stray").write_bytes(b"")
