@@ -120,7 +120,7 @@ class Attempts:
         self._hedging = Hedging(fetch.hedge_share)
         self._readable = Readable()
         self._tasks = Tasks()
-        self.is_failing = False  # its last answer was a failure: the next may well be one, too
+        self._has_failed = False  # its last answer was a failure
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -129,6 +129,11 @@ class Attempts:
     @property
     def state(self) -> BreakerState:
         return self._breaker.state(self._clock())
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the next answer may well be a failure, too, or is none at all."""
+        return self._has_failed or self.state is not BreakerState.CLOSED
 
     async def get(
         self,
@@ -291,8 +296,8 @@ class Attempts:
             request.on_waste(reason, Waste.ERROR, error.bought)
             if error.forward_status:
                 code_class = f"{error.forward_status // 100}xx"
-            self.is_failing = failure_of(error) is not None
-            if not self.is_failing:  # missing, out of range, replaced: the origin is well
+            self._has_failed = failure_of(error) is not None
+            if not self._has_failed:  # missing, out of range, replaced: the origin is well
                 self._breaker.succeeded(admitted, self._clock())
             else:
                 self._breaker.failed(admitted, self._clock(), request.key)
@@ -304,7 +309,7 @@ class Attempts:
             self._metrics.origin_requests.labels("get", code_class).inc()
             self._metrics.origin_first_byte.labels("get").observe(self._clock() - began)
         now = self._clock()
-        self.is_failing = False
+        self._has_failed = False
         self._breaker.succeeded(admitted, now)
         self._hedging.took(now - began)
         self._readable.add(request.key, now)

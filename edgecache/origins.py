@@ -200,7 +200,7 @@ class Origins:
         self.metrics.show_origins({name: (one.state, one.queue.waiting) for name, one in origins})
 
     def is_failing(self, origin: str) -> bool:
-        """Whether its last answer was a failure: the next may well be one, too."""
+        """Whether the next answer may well be a failure, or is none at all."""
         return self._attempts[origin].is_failing
 
     async def close(self) -> None:

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests import serving
-from tests.faults import Action, Error, Reset, Stall
+from tests.faults import Action, Cut, Error, Reset, Stall
 from tests.pattern import Pattern
-from tests.reading import KEY, TARGET, asking, at_rest, fetch, put, span
+from tests.reading import KEY, TARGET, asking, at_rest, download, fetch, put, span
 from tests.serving import SLICE, Serve, Site, gather
 from tests.test_origin_faults import RIGHT, ROWS, outcome, stored_right
 from tests.waiting import until
@@ -128,6 +128,25 @@ async def test_the_breaker_opens_answers_at_once_tries_once_and_closes(serve: Se
         assert (await trial).status == 404
         assert (await site.get("/outputs/new1")).status == 404
         assert await site.metric("origin_breaker_state", state="closed") == 1
+
+
+@ONE_PROCESS
+async def test_no_head_is_sent_that_an_origin_left_alone_would_have_to_stand_in_for(
+    serve: Serve,
+) -> None:
+    """Also if the last it answered was a success: it was the bodies that broke."""
+    settings = {"retries": 0, "breaker_failures": 2}
+    async with serve(fetch=settings, log={"access": "off"}) as site:
+        data = put(site, 4)
+        assert await fetch(site, TARGET, span(0)) == data.read(0, SLICE)
+        site.origin.fault(Cut(10), key="outputs/bad", times=None)
+        for number in range(2):
+            put(site, 1, key=f"outputs/bad{number}")
+            async with download(site, f"/outputs/bad{number}") as got:
+                await got.cut()
+        reply = await site.get(TARGET)
+        assert (reply.status, reply.cache_status) == (503, 'edgecache; detail="breaker-open"')
+        assert await fetch(site, TARGET, span(0)) == data.read(0, SLICE)
 
 
 @ONE_PROCESS
