@@ -35,27 +35,33 @@ class Second:
 
 
 class Window:
-    """How many requests ended in the last ten seconds, and how many of which object failed."""
+    """How many requests ended in the last ten seconds, and how many of which object failed. Kept
+    up to date: while everything fails, each failure asks for it."""
 
     def __init__(self) -> None:
         self._seconds: deque[Second] = deque()
+        self._requests = 0
+        self._total = 0
+        self.failures: Counter[ObjectKey] = Counter()
 
     def ended(self, now: float) -> None:
         self._at(now).requests += 1
+        self._requests += 1
 
     def failed(self, now: float, key: ObjectKey) -> None:
         self._at(now).failures[key] += 1
+        self.failures[key] += 1
+        self._total += 1
 
-    def counts(self, now: float) -> tuple[int, Counter[ObjectKey]]:
-        """Requests, and failures by object."""
+    def total(self, now: float) -> tuple[int, int]:
+        """Requests, and failures; these by object are in `failures` then."""
         self._forget(now)
-        failures: Counter[ObjectKey] = Counter()
-        for second in self._seconds:
-            failures.update(second.failures)
-        return sum(second.requests for second in self._seconds), failures
+        return self._requests, self._total
 
     def clear(self) -> None:
         self._seconds.clear()
+        self.failures.clear()
+        self._requests = self._total = 0
 
     def _at(self, now: float) -> Second:
         self._forget(now)
@@ -65,7 +71,13 @@ class Window:
 
     def _forget(self, now: float) -> None:
         while self._seconds and self._seconds[0].number <= now - WINDOW:
-            self._seconds.popleft()
+            second = self._seconds.popleft()
+            self._requests -= second.requests
+            for key, count in second.failures.items():
+                self._total -= count
+                self.failures[key] -= count
+                if not self.failures[key]:
+                    del self.failures[key]
 
 
 class Breaker:
@@ -140,10 +152,12 @@ class Breaker:
         return pass_ != ORDINARY and pass_ == self._trial
 
     def _judge(self, now: float) -> None:
-        requests, failures = self._window.counts(now)
+        requests, failures = self._window.total(now)
+        if failures < self._failures or 2 * failures < requests:
+            return
+        # Not many objects, or it is open after this.
         most = -(-self._failures // SHARE)
-        counted = sum(min(count, most) for count in failures.values())
-        if counted >= self._failures and 2 * failures.total() >= requests:
+        if sum(min(count, most) for count in self._window.failures.values()) >= self._failures:
             self._open(now)
 
     def _open(self, now: float) -> None:

@@ -2,7 +2,14 @@
 
 from itertools import count
 
-from edgecache.core.breaker import LONGEST_PAUSE, TRIAL_TAKES, WINDOW, Breaker, BreakerState
+from edgecache.core.breaker import (
+    LONGEST_PAUSE,
+    TRIAL_TAKES,
+    WINDOW,
+    Breaker,
+    BreakerState,
+    Window,
+)
 from edgecache.core.model import ObjectKey
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
@@ -69,6 +76,40 @@ def test_failures_that_are_long_ago_do_not() -> None:
     assert breaker.state(100 + WINDOW) is CLOSED
     fail(breaker, 101 + WINDOW, 2)
     assert breaker.state(101 + WINDOW) is OPEN
+
+
+class Counted(ObjectKey):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        Counted.looks += 1
+        return super().__hash__()
+
+
+def test_a_failure_costs_the_same_however_many_objects_failed() -> None:
+    breaker = Breaker(3, 5)
+    keys = [Counted("runpod", f"{number}.png") for number in range(1000)]
+    for second in range(5):
+        succeed(breaker, 100 + second, 300)
+        for key in keys[second::5]:
+            breaker.failed(passed(breaker, 100 + second), 100 + second, key)
+    assert breaker.state(104) is CLOSED
+    Counted.looks = 0
+    breaker.failed(passed(breaker, 104), 104, keys[0])
+    assert Counted.looks < 10
+
+
+def test_what_is_long_ago_leaves_nothing_behind() -> None:
+    window = Window()
+    for now in (100.0, 101.0, 101.5):
+        window.ended(now)
+        window.failed(now, KEY)
+        window.failed(now, next(others))
+    window.failed(105, KEY)
+    seen = [(window.total(now), len(window.failures)) for now in (105.0, 110.0, 111.0, 115.0)]
+    assert seen == [((3, 7), 4), ((2, 5), 3), ((0, 1), 1), ((0, 0), 0)]
 
 
 def test_a_body_that_breaks_is_a_failure_of_a_request_that_was_counted() -> None:
