@@ -218,7 +218,7 @@ class Attempts:
         delay = retry_delay(self._fetch.retry_delay, attempt, self._chance())
         if isinstance(error, UpstreamBusy):
             delay = max(delay, error.wish)
-        if now + delay >= latest or self._breaker.refuses(now) or not self._budget.take(now):
+        if now + delay >= latest or self._breaker.refuses(now, key) or not self._budget.take(now):
             raise error
         await self._sleep(delay)
         return why
@@ -269,7 +269,7 @@ class Attempts:
     # One request
 
     async def _attempt(self, request: Request, reason: Reason) -> Answer:
-        if left := self._breaker.refuses(self._clock()):
+        if left := self._breaker.refuses(self._clock(), request.key):
             raise left_alone(left)  # at once, not after a wait for a turn
         turn = await self.queue.take(request.priority)
         try:
@@ -280,9 +280,9 @@ class Attempts:
 
     async def _send(self, request: Request, reason: Reason, turn: Turn) -> Answer:
         began = self._clock()
-        admitted = self._breaker.admit(began)
+        admitted = self._breaker.admit(began, request.key)
         if admitted is None:
-            raise left_alone(self._breaker.refuses(began))
+            raise left_alone(self._breaker.refuses(began, request.key))
         code_class = "error"
         try:
             found, body = await self._upstream.get(

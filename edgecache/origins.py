@@ -188,10 +188,10 @@ class Origins:
         return self._attempts[origin].queue
 
     def trouble(self) -> str:
-        """Which origins are left alone, "" if none is. One that may be tried again is not: without
-        traffic nobody would."""
+        """Which origins were left alone, and no request has shown yet to be well again; "" if none
+        is."""
         states = {name: one.state for name, one in self._attempts.items()}
-        failing = [name for name, state in states.items() if state is BreakerState.OPEN]
+        failing = [name for name, state in states.items() if state is not BreakerState.CLOSED]
         return f"origin failing: {', '.join(failing)}" if failing else ""
 
     def refresh(self) -> None:
