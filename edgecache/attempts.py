@@ -39,6 +39,8 @@ from edgecache.upstream import Body, Upstream
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
+# The class of what has no status code.
+NO_ANSWER, CANCELLED = "error", "cancelled"
 # Is told of body bytes that no answer given here brings: why they were bought, and for nothing.
 OnWaste = Callable[[Reason, Waste, int], None]
 
@@ -283,7 +285,7 @@ class Attempts:
         admitted = self._breaker.admit(began, request.key)
         if admitted is None:
             raise left_alone(self._breaker.refuses(began, request.key))
-        code_class = "error"
+        code_class = NO_ANSWER
         try:
             found, body = await self._upstream.get(
                 request.key,
@@ -302,12 +304,15 @@ class Attempts:
             else:
                 self._breaker.failed(admitted, self._clock(), request.key)
             raise
-        except BaseException:  # the client's end, which says nothing of the origin
+        except BaseException as end:  # it was given up, which says nothing of the origin
+            if isinstance(end, asyncio.CancelledError):
+                code_class = CANCELLED
             self._breaker.dropped(admitted)
             raise
         finally:
             self._metrics.origin_requests.labels("get", code_class).inc()
-            self._metrics.origin_first_byte.labels("get").observe(self._clock() - began)
+            if code_class not in (NO_ANSWER, CANCELLED):
+                self._metrics.origin_first_byte.labels("get").observe(self._clock() - began)
         now = self._clock()
         self._has_failed = False
         self._breaker.succeeded(admitted, now)
