@@ -1,6 +1,7 @@
 """The configured origins by name, with every byte counted once, where it is made."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from edgecache.attempts import Attempts, OnWaste
 from edgecache.config_fetch import Fetch
@@ -174,7 +175,11 @@ class Origins:
             )
 
         return ResumedBody(
-            found, body, ask_rest, lambda why: self.metrics.origin_resumes.labels(why).inc()
+            found,
+            body,
+            ask_rest,
+            lambda why: self.metrics.origin_resumes.labels(why).inc(),
+            partial(self.metrics.wasted, Waste.DISCARDED),
         )
 
     def _waste_of(self, route: Route) -> OnWaste:
