@@ -15,6 +15,7 @@ from edgecache.core.breaker import Breaker, BreakerState
 from edgecache.core.errors import (
     EdgecacheError,
     NotAsked,
+    Unwanted,
     UpstreamBusy,
     UpstreamDenied,
     UpstreamError,
@@ -43,6 +44,12 @@ Sleep = Callable[[float], Awaitable[None]]
 NO_ANSWER, CANCELLED = "error", "cancelled"
 # Is told of body bytes that no answer given here brings: why they were bought, and for nothing.
 OnWaste = Callable[[Reason, Waste, int], None]
+# Whether anybody waits for the answer still.
+IsWanted = Callable[[], bool]
+
+
+def always() -> bool:
+    return True
 
 
 def uncounted(reason: Reason, cause: Waste, count: int) -> None:
@@ -66,6 +73,12 @@ class Request:
     if_match: str
     if_none_match: str
     on_waste: OnWaste
+    is_wanted: IsWanted
+
+    def check(self) -> None:
+        """:raises Unwanted: nobody waits for it any more."""
+        if not self.is_wanted():
+            raise Unwanted
 
 
 class HeldBody:
@@ -146,10 +159,11 @@ class Attempts:
         if_match: str = "",
         if_none_match: str = "",
         on_waste: OnWaste = uncounted,
+        is_wanted: IsWanted = always,
     ) -> Answer:
         """As `Upstream.get`, repeated where that may help.
 
-        :raises NotAsked: there was no turn in time, or the breaker is open.
+        :raises NotAsked: there was no turn in time, the breaker is open, or it is not wanted.
         """
         request = Request(
             key=key,
@@ -158,6 +172,7 @@ class Attempts:
             if_match=if_match,
             if_none_match=if_none_match,
             on_waste=on_waste,
+            is_wanted=is_wanted,
         )
         began = self._clock()
         self._budget.request(began)
@@ -168,7 +183,7 @@ class Attempts:
             except EdgecacheError as error:
                 # None is begun after a time that a viewer may have waited for one alone.
                 latest = began + self._fetch.first_byte_timeout
-                why = await self._wait_to_repeat(error, key, attempt, latest)
+                why = await self._wait_to_repeat(error, request, attempt, latest)
                 self._metrics.origin_retries.labels(why).inc()
         raise AssertionError  # the last attempt is not repeated
 
@@ -182,6 +197,7 @@ class Attempts:
         attempt: int,
         if_match: str = "",
         on_waste: OnWaste = uncounted,
+        is_wanted: IsWanted = always,
     ) -> Answer:
         """The rest of an answer that broke with `error`, asked for once, after a while.
 
@@ -191,7 +207,7 @@ class Attempts:
         before: it has a turn.
 
         :raises EdgecacheError: `error` itself if it is not to be repeated, or not any more; else as
-            `Upstream.get` does. NotAsked: there was no turn in time, or the breaker is open.
+            `Upstream.get` does. NotAsked: as in `get`.
         """
         request = Request(
             key=key,
@@ -200,29 +216,34 @@ class Attempts:
             if_match=if_match,
             if_none_match="",
             on_waste=on_waste,
+            is_wanted=is_wanted,
         )
-        await self._wait_to_repeat(error, key, attempt)
+        await self._wait_to_repeat(error, request, attempt)
         return await self._attempt(request, Reason.RESUME)
 
     # Repetitions
 
     async def _wait_to_repeat(
-        self, error: EdgecacheError, key: ObjectKey, attempt: int, latest: float = float("inf")
+        self, error: EdgecacheError, request: Request, attempt: int, latest: float = float("inf")
     ) -> Failure:
         """Why there is one.
 
         :raises EdgecacheError: `error`, if there is to be none, now or by `latest`.
         """
-        now = self._clock()
+        now, key = self._clock(), request.key
         why = worth_repeating(error, was_readable=self._readable.has(key, now))
         if why is None or attempt >= self._fetch.retries:
             raise error
         delay = retry_delay(self._fetch.retry_delay, attempt, self._chance())
         if isinstance(error, UpstreamBusy):
             delay = max(delay, error.wish)
-        if now + delay >= latest or self._breaker.refuses(now, key) or not self._budget.take(now):
+        if now + delay >= latest or self._breaker.refuses(now, key):
+            raise error
+        request.check()
+        if not self._budget.take(now):
             raise error
         await self._sleep(delay)
+        request.check()
         return why
 
     # One request, or two where the first is late
@@ -250,6 +271,8 @@ class Attempts:
             if won:  # how late the first would have been nobody knows: so late at least
                 self._hedging.took(self._clock() - began)
         outcome = winner.result()
+        if isinstance(outcome, Unwanted) and request.is_wanted():  # by who came since
+            return await self._attempt(request, reason)
         if isinstance(outcome, EdgecacheError):
             raise outcome
         return outcome
@@ -275,6 +298,7 @@ class Attempts:
             raise left_alone(left)  # at once, not after a wait for a turn
         turn = await self.queue.take(request.priority)
         try:
+            request.check()
             return await self._send(request, reason, turn)
         except BaseException:
             turn.close()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from edgecache.attempts import Attempts, OnWaste
+from edgecache.attempts import Attempts, IsWanted, OnWaste, always
 from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
 from edgecache.core.breaker import BreakerState
@@ -127,6 +127,7 @@ class Origins:
         reason: Reason,
         if_match: str = "",
         if_none_match: str = "",
+        is_wanted: IsWanted = always,
     ) -> tuple[Found | NotModified, Body]:
         """As `Attempts.get`, its bytes counted under `route` and `reason`; a body whose version is
         known goes on where it breaks."""
@@ -137,6 +138,7 @@ class Origins:
             if_match=if_match,
             if_none_match=if_none_match,
             on_waste=self._waste_of(route),
+            is_wanted=is_wanted,
         )
         found = answer.found
         counted = CountedBody(key, found, answer.body, self, route, answer.reason, asked_for=reason)
@@ -160,6 +162,7 @@ class Origins:
                     attempt=attempt,
                     if_match=if_match,
                     on_waste=self._waste_of(route),
+                    is_wanted=lambda: resumed.is_wanted(),
                 )
             finally:
                 self.reading -= 1
@@ -174,13 +177,14 @@ class Origins:
                 rest_from=range_.first,
             )
 
-        return ResumedBody(
+        resumed = ResumedBody(
             found,
             body,
             ask_rest,
             lambda why: self.metrics.origin_resumes.labels(why).inc(),
             partial(self.metrics.wasted, Waste.DISCARDED),
         )
+        return resumed
 
     def _waste_of(self, route: Route) -> OnWaste:
         def waste(reason: Reason, cause: Waste, count: int) -> None:
