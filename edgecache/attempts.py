@@ -15,6 +15,7 @@ from edgecache.core.breaker import Breaker, BreakerState
 from edgecache.core.errors import (
     EdgecacheError,
     NotAsked,
+    Unwanted,
     UpstreamBusy,
     UpstreamDenied,
     UpstreamError,
@@ -39,8 +40,16 @@ from edgecache.upstream import Body, Upstream
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
+# The class of what has no status code.
+NO_ANSWER, CANCELLED = "error", "cancelled"
 # Is told of body bytes that no answer given here brings: why they were bought, and for nothing.
 OnWaste = Callable[[Reason, Waste, int], None]
+# Whether anybody waits for the answer still.
+IsWanted = Callable[[], bool]
+
+
+def always() -> bool:
+    return True
 
 
 def uncounted(reason: Reason, cause: Waste, count: int) -> None:
@@ -64,6 +73,12 @@ class Request:
     if_match: str
     if_none_match: str
     on_waste: OnWaste
+    is_wanted: IsWanted
+
+    def check(self) -> None:
+        """:raises Unwanted: nobody waits for it any more."""
+        if not self.is_wanted():
+            raise Unwanted
 
 
 class HeldBody:
@@ -120,7 +135,7 @@ class Attempts:
         self._hedging = Hedging(fetch.hedge_share)
         self._readable = Readable()
         self._tasks = Tasks()
-        self.is_failing = False  # its last answer was a failure: the next may well be one, too
+        self._has_failed = False  # its last answer was a failure
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -129,6 +144,11 @@ class Attempts:
     @property
     def state(self) -> BreakerState:
         return self._breaker.state(self._clock())
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the next answer may well be a failure, too, or is none at all."""
+        return self._has_failed or self.state is not BreakerState.CLOSED
 
     async def get(
         self,
@@ -139,10 +159,11 @@ class Attempts:
         if_match: str = "",
         if_none_match: str = "",
         on_waste: OnWaste = uncounted,
+        is_wanted: IsWanted = always,
     ) -> Answer:
         """As `Upstream.get`, repeated where that may help.
 
-        :raises NotAsked: there was no turn in time, or the breaker is open.
+        :raises NotAsked: there was no turn in time, the breaker is open, or it is not wanted.
         """
         request = Request(
             key=key,
@@ -151,6 +172,7 @@ class Attempts:
             if_match=if_match,
             if_none_match=if_none_match,
             on_waste=on_waste,
+            is_wanted=is_wanted,
         )
         began = self._clock()
         self._budget.request(began)
@@ -161,7 +183,7 @@ class Attempts:
             except EdgecacheError as error:
                 # None is begun after a time that a viewer may have waited for one alone.
                 latest = began + self._fetch.first_byte_timeout
-                why = await self._wait_to_repeat(error, key, attempt, latest)
+                why = await self._wait_to_repeat(error, request, attempt, latest)
                 self._metrics.origin_retries.labels(why).inc()
         raise AssertionError  # the last attempt is not repeated
 
@@ -175,6 +197,7 @@ class Attempts:
         attempt: int,
         if_match: str = "",
         on_waste: OnWaste = uncounted,
+        is_wanted: IsWanted = always,
     ) -> Answer:
         """The rest of an answer that broke with `error`, asked for once, after a while.
 
@@ -184,7 +207,7 @@ class Attempts:
         before: it has a turn.
 
         :raises EdgecacheError: `error` itself if it is not to be repeated, or not any more; else as
-            `Upstream.get` does. NotAsked: there was no turn in time, or the breaker is open.
+            `Upstream.get` does. NotAsked: as in `get`.
         """
         request = Request(
             key=key,
@@ -193,29 +216,34 @@ class Attempts:
             if_match=if_match,
             if_none_match="",
             on_waste=on_waste,
+            is_wanted=is_wanted,
         )
-        await self._wait_to_repeat(error, key, attempt)
+        await self._wait_to_repeat(error, request, attempt)
         return await self._attempt(request, Reason.RESUME)
 
     # Repetitions
 
     async def _wait_to_repeat(
-        self, error: EdgecacheError, key: ObjectKey, attempt: int, latest: float = float("inf")
+        self, error: EdgecacheError, request: Request, attempt: int, latest: float = float("inf")
     ) -> Failure:
         """Why there is one.
 
         :raises EdgecacheError: `error`, if there is to be none, now or by `latest`.
         """
-        now = self._clock()
+        now, key = self._clock(), request.key
         why = worth_repeating(error, was_readable=self._readable.has(key, now))
         if why is None or attempt >= self._fetch.retries:
             raise error
         delay = retry_delay(self._fetch.retry_delay, attempt, self._chance())
         if isinstance(error, UpstreamBusy):
             delay = max(delay, error.wish)
-        if now + delay >= latest or self._breaker.refuses(now) or not self._budget.take(now):
+        if now + delay >= latest or self._breaker.refuses(now, key):
+            raise error
+        request.check()
+        if not self._budget.take(now):
             raise error
         await self._sleep(delay)
+        request.check()
         return why
 
     # One request, or two where the first is late
@@ -243,6 +271,8 @@ class Attempts:
             if won:  # how late the first would have been nobody knows: so late at least
                 self._hedging.took(self._clock() - began)
         outcome = winner.result()
+        if isinstance(outcome, Unwanted) and request.is_wanted():  # by who came since
+            return await self._attempt(request, reason)
         if isinstance(outcome, EdgecacheError):
             raise outcome
         return outcome
@@ -264,10 +294,11 @@ class Attempts:
     # One request
 
     async def _attempt(self, request: Request, reason: Reason) -> Answer:
-        if left := self._breaker.refuses(self._clock()):
+        if left := self._breaker.refuses(self._clock(), request.key):
             raise left_alone(left)  # at once, not after a wait for a turn
         turn = await self.queue.take(request.priority)
         try:
+            request.check()
             return await self._send(request, reason, turn)
         except BaseException:
             turn.close()
@@ -275,10 +306,10 @@ class Attempts:
 
     async def _send(self, request: Request, reason: Reason, turn: Turn) -> Answer:
         began = self._clock()
-        admitted = self._breaker.admit(began)
+        admitted = self._breaker.admit(began, request.key)
         if admitted is None:
-            raise left_alone(self._breaker.refuses(began))
-        code_class = "error"
+            raise left_alone(self._breaker.refuses(began, request.key))
+        code_class = NO_ANSWER
         try:
             found, body = await self._upstream.get(
                 request.key,
@@ -291,20 +322,23 @@ class Attempts:
             request.on_waste(reason, Waste.ERROR, error.bought)
             if error.forward_status:
                 code_class = f"{error.forward_status // 100}xx"
-            self.is_failing = failure_of(error) is not None
-            if not self.is_failing:  # missing, out of range, replaced: the origin is well
+            self._has_failed = failure_of(error) is not None
+            if not self._has_failed:  # missing, out of range, replaced: the origin is well
                 self._breaker.succeeded(admitted, self._clock())
             else:
                 self._breaker.failed(admitted, self._clock(), request.key)
             raise
-        except BaseException:  # the client's end, which says nothing of the origin
+        except BaseException as end:  # it was given up, which says nothing of the origin
+            if isinstance(end, asyncio.CancelledError):
+                code_class = CANCELLED
             self._breaker.dropped(admitted)
             raise
         finally:
             self._metrics.origin_requests.labels("get", code_class).inc()
-            self._metrics.origin_first_byte.labels("get").observe(self._clock() - began)
+            if code_class not in (NO_ANSWER, CANCELLED):
+                self._metrics.origin_first_byte.labels("get").observe(self._clock() - began)
         now = self._clock()
-        self.is_failing = False
+        self._has_failed = False
         self._breaker.succeeded(admitted, now)
         self._hedging.took(now - began)
         self._readable.add(request.key, now)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from edgecache.core.errors import EdgecacheError, UpstreamError, VersionChanged
+from edgecache.core.errors import EdgecacheError, Unwanted, UpstreamError, VersionChanged
 from edgecache.core.model import FillStatus, ObjectMeta, SliceKey
 from edgecache.core.ranges import slice_span
 from edgecache.slice_buffer import SliceBuffer
@@ -209,6 +209,8 @@ class Fill:
         except VersionChanged as error:
             self._on_replaced()
             self._end(FillStatus.VERSION_CHANGED, error)
+        except Unwanted:
+            self._give_up()
         except EdgecacheError as error:
             self._end(FillStatus.FAILED, error)
         finally:

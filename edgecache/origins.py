@@ -1,8 +1,9 @@
 """The configured origins by name, with every byte counted once, where it is made."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from edgecache.attempts import Attempts, OnWaste
+from edgecache.attempts import Attempts, IsWanted, OnWaste, always
 from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
 from edgecache.core.breaker import BreakerState
@@ -126,6 +127,7 @@ class Origins:
         reason: Reason,
         if_match: str = "",
         if_none_match: str = "",
+        is_wanted: IsWanted = always,
     ) -> tuple[Found | NotModified, Body]:
         """As `Attempts.get`, its bytes counted under `route` and `reason`; a body whose version is
         known goes on where it breaks."""
@@ -136,6 +138,7 @@ class Origins:
             if_match=if_match,
             if_none_match=if_none_match,
             on_waste=self._waste_of(route),
+            is_wanted=is_wanted,
         )
         found = answer.found
         counted = CountedBody(key, found, answer.body, self, route, answer.reason, asked_for=reason)
@@ -159,6 +162,7 @@ class Origins:
                     attempt=attempt,
                     if_match=if_match,
                     on_waste=self._waste_of(route),
+                    is_wanted=lambda: resumed.is_wanted(),
                 )
             finally:
                 self.reading -= 1
@@ -173,9 +177,14 @@ class Origins:
                 rest_from=range_.first,
             )
 
-        return ResumedBody(
-            found, body, ask_rest, lambda why: self.metrics.origin_resumes.labels(why).inc()
+        resumed = ResumedBody(
+            found,
+            body,
+            ask_rest,
+            lambda why: self.metrics.origin_resumes.labels(why).inc(),
+            partial(self.metrics.wasted, Waste.DISCARDED),
         )
+        return resumed
 
     def _waste_of(self, route: Route) -> OnWaste:
         def waste(reason: Reason, cause: Waste, count: int) -> None:
@@ -188,10 +197,10 @@ class Origins:
         return self._attempts[origin].queue
 
     def trouble(self) -> str:
-        """Which origins are left alone, "" if none is. One that may be tried again is not: without
-        traffic nobody would."""
+        """Which origins were left alone, and no request has shown yet to be well again; "" if none
+        is."""
         states = {name: one.state for name, one in self._attempts.items()}
-        failing = [name for name, state in states.items() if state is BreakerState.OPEN]
+        failing = [name for name, state in states.items() if state is not BreakerState.CLOSED]
         return f"origin failing: {', '.join(failing)}" if failing else ""
 
     def refresh(self) -> None:
@@ -200,7 +209,7 @@ class Origins:
         self.metrics.show_origins({name: (one.state, one.queue.waiting) for name, one in origins})
 
     def is_failing(self, origin: str) -> bool:
-        """Whether its last answer was a failure: the next may well be one, too."""
+        """Whether the next answer may well be a failure, or is none at all."""
         return self._attempts[origin].is_failing
 
     async def close(self) -> None:

@@ -7,7 +7,13 @@ is closed before the rest is asked for, or that would wait for its connection.
 from collections.abc import Callable
 from typing import Protocol
 
-from edgecache.core.errors import NotFound, RangeNotSatisfiable, UpstreamError, VersionChanged
+from edgecache.core.errors import (
+    NotAsked,
+    NotFound,
+    RangeNotSatisfiable,
+    UpstreamError,
+    VersionChanged,
+)
 from edgecache.core.model import Broken
 from edgecache.core.ranges import IntRange
 from edgecache.core.reply import Found, NotModified
@@ -24,6 +30,7 @@ class AskRest(Protocol):
         """Asks once, after a while. `attempt`: how often it was asked before, in vain.
 
         :raises EdgecacheError: `error` itself if it is not to be asked for, or not any more.
+            NotAsked: it was to be, but the origin was not asked.
         """
 
 
@@ -34,13 +41,16 @@ class ResumedBody:
         body: Body,
         ask_rest: AskRest,
         on_resume: Callable[[Broken], None] = lambda why: None,
+        on_waste: Callable[[int], None] = lambda count: None,
     ) -> None:
-        """`found` has a version; `on_resume` is told of each request for a rest, after it."""
+        """`found` has a version; `on_resume` is told of each request for a rest, after it;
+        `on_waste` of bytes of a rest that were not wanted."""
         self.is_wanted: Callable[[], bool] = lambda: True
         self._meta = found.meta
         self._body = body
         self._ask_rest = ask_rest
         self._on_resume = on_resume
+        self._on_waste = on_waste
         self._at = found.span.start  # what has been read, as a position in the object
         self._stop = found.span.stop
         self._coming = self._at  # where the next byte of `body` belongs
@@ -77,7 +87,9 @@ class ResumedBody:
         stop = self._stop - self._coming
         self._coming += len(data)
         if start > 0 or stop < len(data):
+            came = len(data)
             data = data[start:stop]
+            self._on_waste(came - len(data))
         self._at += len(data)
         self._since += len(data)
         if self._since >= PROGRESS:
@@ -96,6 +108,8 @@ class ResumedBody:
             except (VersionChanged, NotFound, RangeNotSatisfiable) as changed:
                 self._asked(why)
                 raise VersionChanged("the object was replaced while it was read") from changed
+            except NotAsked:
+                raise
             except UpstreamError as again:
                 if again is error:
                     raise

@@ -324,6 +324,7 @@ class Streams:
                     route=use.route,
                     reason=reason,
                     if_match=stored.meta.origin_etag,
+                    is_wanted=fill.is_wanted,
                 )
             except (VersionChanged, NotFound, RangeNotSatisfiable) as error:
                 raise VersionChanged("the object was replaced while it was read") from error

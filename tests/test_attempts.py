@@ -316,7 +316,25 @@ async def test_bodies_that_break_open_it() -> None:
             with pytest.raises(UpstreamError):
                 await answer.body.read()
         answer.body.close()
-    assert bench.attempts.state is BreakerState.OPEN
+    assert (bench.attempts.state, bench.attempts.is_failing) == (BreakerState.OPEN, True)
+
+
+async def test_an_origin_that_is_left_alone_is_failing_whatever_ended_last() -> None:
+    """Who is told of it sends no head that the origin would have to stand in for."""
+    bench = Bench(retries=0, breaker_failures=1, breaker_pause=4)
+    bench.upstream.always = held = Held()
+    async with asyncio.TaskGroup() as tasks:
+        late = tasks.create_task(bench.get())
+        await bench.arrived(1)
+        bench.upstream.answers = [UpstreamError("refused")]
+        await bench.failure(key=other(1))
+        held.gate.set()
+    late.result().body.close()
+    assert (bench.attempts.state, bench.attempts.is_failing) == (BreakerState.OPEN, True)
+    bench.now += 4
+    assert bench.attempts.is_failing  # until a trial says otherwise
+    (await bench.get()).body.close()
+    assert not bench.attempts.is_failing
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ async def test_the_second_wins_the_first_is_cancelled_and_its_turn_freed() -> No
     assert (bench.upstream.running, hedges(bench)) == (0, (1, 0))
     answer.body.close()
     await ended(bench)
+    count = bench.metrics.total
+    assert count("origin_requests_total", code_class="cancelled") == 1
+    assert count("origin_requests_total", code_class="2xx") == LEAST + 1
+    assert count("origin_time_to_first_byte_seconds_count") == LEAST + 1
 
 
 async def test_the_first_may_still_win() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from edgecache import fill as fill_module
-from edgecache.core.errors import UpstreamError, VersionChanged
+from edgecache.core.errors import Unwanted, UpstreamError, VersionChanged
 from edgecache.core.model import FillStatus
 from edgecache.fill import Fill, Source
 from tests.filling import DATA, LENGTH, META, SIZE, Bench, Body, bytes_of, idle, read
@@ -16,6 +16,34 @@ from tests.waiting import until
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+# What nobody waits for
+
+
+async def test_one_whose_readers_left_before_it_was_asked_for_is_abandoned(bench: Bench) -> None:
+    gate = asyncio.Event()
+
+    async def ask() -> tuple[Source, range]:
+        await gate.wait()
+        raise Unwanted
+
+    fill = bench.ask(ask, range(10))
+    with fill.reader(10):
+        await idle()
+    gate.set()
+    await bench.ended(FillStatus.ABANDONED)
+    assert not fill.covers(0)
+
+
+async def test_one_whose_rest_nobody_waits_for_is_abandoned(bench: Bench) -> None:
+    body = Body(given=30)
+    fill = bench.start(body, range(10))
+    with fill.reader(10):
+        await idle()
+    body.fail(Unwanted())
+    await bench.ended(FillStatus.ABANDONED)
+    assert (body.closed, bench.wasted) == (True, 30)
 
 
 # What the store does not take

@@ -6,10 +6,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from edgecache.core import breaker
+from edgecache.core.breaker import BreakerState
+from edgecache.core.model import ObjectKey
 from tests import serving
-from tests.faults import Action, Error, Reset, Stall
+from tests.faults import Action, Cut, Error, Reset, Stall
 from tests.pattern import Pattern
-from tests.reading import KEY, TARGET, asking, at_rest, fetch, put, span
+from tests.reading import KEY, TARGET, asking, at_rest, download, fetch, put, span
 from tests.serving import SLICE, Serve, Site, gather
 from tests.test_origin_faults import RIGHT, ROWS, outcome, stored_right
 from tests.waiting import until
@@ -27,6 +30,8 @@ PASSING = [
     *("U38 closed before the head", "U38 reset before the head"),
 ]
 
+
+OTHER = ObjectKey("volume", KEY)
 
 # One that fails for a moment
 
@@ -119,7 +124,9 @@ async def test_the_breaker_opens_answers_at_once_tries_once_and_closes(serve: Se
         ready = await site.admin("GET", "/readyz")
         assert (ready.status, ready.body) == (503, b"origin failing: volume\n")
         assert await site.metric("origin_breaker_state", state="open") == 1
-        await until(lambda: not site.server.admin.trouble())
+        attempts = site.server._service.origins._attempts["volume"]
+        await until(lambda: attempts.state is BreakerState.HALF_OPEN)
+        assert (await site.admin("GET", "/readyz")).status == 503
         gate = site.origin.hold("outputs/new")
         trial = asyncio.ensure_future(site.get("/outputs/new0"))  # noqa: TID251
         await gate.reached.wait()
@@ -128,6 +135,46 @@ async def test_the_breaker_opens_answers_at_once_tries_once_and_closes(serve: Se
         assert (await trial).status == 404
         assert (await site.get("/outputs/new1")).status == 404
         assert await site.metric("origin_breaker_state", state="closed") == 1
+        assert (await site.admin("GET", "/readyz")).status == 200
+
+
+@ONE_PROCESS
+async def test_no_head_is_sent_that_an_origin_left_alone_would_have_to_stand_in_for(
+    serve: Serve,
+) -> None:
+    """Also if the last it answered was a success: it was the bodies that broke."""
+    settings = {"retries": 0, "breaker_failures": 2}
+    async with serve(fetch=settings, log={"access": "off"}) as site:
+        data = put(site, 4)
+        assert await fetch(site, TARGET, span(0)) == data.read(0, SLICE)
+        site.origin.fault(Cut(10), key="outputs/bad", times=None)
+        for number in range(2):
+            put(site, 1, key=f"outputs/bad{number}")
+            async with download(site, f"/outputs/bad{number}") as got:
+                await got.cut()
+        reply = await site.get(TARGET)
+        assert (reply.status, reply.cache_status) == (503, 'edgecache; detail="breaker-open"')
+        assert await fetch(site, TARGET, span(0)) == data.read(0, SLICE)
+
+
+@ONE_PROCESS
+async def test_an_object_that_hangs_does_not_keep_a_healthy_origin_left_alone(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "LEAST_PATIENCE", 0.1)
+    settings = {"retries": 0, "breaker_failures": 1, "breaker_pause": 0.1}
+    async with serve(fetch=settings, log={"access": "off"}) as site:
+        data = put(site, 1)
+        site.origin.fault(Error(500), key="outputs/bad")
+        assert (await site.get("/outputs/bad")).status == 502
+        attempts = site.server._service.origins._attempts["volume"]
+        await until(lambda: attempts.state is BreakerState.HALF_OPEN)
+        site.origin.fault(Stall(), key="outputs/hung")
+        async with asking(site, "/outputs/hung"):
+            await site.origin.arrived(2)
+            await until(lambda: not attempts._breaker.refuses(attempts._clock(), OTHER))
+            assert await fetch(site, TARGET) == data.read()
+            assert attempts.state is BreakerState.CLOSED
 
 
 @ONE_PROCESS

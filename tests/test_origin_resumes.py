@@ -207,6 +207,7 @@ async def test_what_comes_again_is_skipped_and_counted(site: Site, headers: dict
     assert await site.metric("origin_body_bytes_total", reason="duplicate") == 100_000
     bought = await site.metric("origin_body_bytes_total") - before
     assert bought == LENGTH + 100_000
+    assert await site.metric("origin_wasted_bytes_total", cause="discarded") == 100_000
 
 
 # An end to it

@@ -7,6 +7,7 @@ import pytest
 
 from edgecache.core.errors import (
     EdgecacheError,
+    NotAsked,
     NotFound,
     RangeNotSatisfiable,
     UpstreamDenied,
@@ -73,11 +74,15 @@ class Origin:
     answers: list[Answer] = field(default_factory=list)
     asked: list[tuple[IntRange, int]] = field(default_factory=list)
     resumes: list[Broken] = field(default_factory=list)
+    wasted: int = 0
     open: list[Part] = field(default_factory=list)
 
     def body(self, first: Part, start: int = 0, stop: int = LENGTH) -> ResumedBody:
         self.open.append(first)
-        return ResumedBody(found(start, stop), first, self.ask, self.resumes.append)
+        return ResumedBody(found(start, stop), first, self.ask, self.resumes.append, self.waste)
+
+    def waste(self, count: int) -> None:
+        self.wasted += count
 
     async def ask(
         self, range_: IntRange, error: UpstreamError, attempt: int
@@ -136,6 +141,8 @@ async def test_the_rest_of_a_range_ends_where_the_range_does() -> None:
 async def test_an_origin_that_sends_everything_is_skipped_to_where_it_broke(piece: int) -> None:
     origin = Origin([(found(0, LENGTH), Part(0, LENGTH, piece=piece))])
     assert await read(origin.body(Part(200, 333, CUT), 200, 700)) == DATA[200:700]
+    read_on = -(-700 // piece) * piece  # the piece with the last byte is read to its end
+    assert origin.wasted == 333 + read_on - 700
 
 
 async def test_a_rest_that_breaks_is_gone_on_with_too() -> None:
@@ -166,6 +173,15 @@ async def test_when_it_may_not_be_asked_for_the_last_error_is_told() -> None:
     assert caught.value is refused
     assert b"".join(got) == DATA[:300]
     assert origin.resumes == [Broken.CUT]
+
+
+async def test_a_rest_that_nobody_was_asked_for_is_no_resume() -> None:
+    left_alone = NotAsked("left alone", detail="breaker-open", retry_after=1)
+    origin = Origin([left_alone, (found(0, LENGTH), Part(0, LENGTH))])
+    with pytest.raises(NotAsked) as caught:
+        await origin.body(Part(0, 0, CUT)).read()
+    assert caught.value is left_alone
+    assert (len(origin.asked), origin.resumes) == (1, [])
 
 
 async def test_progress_and_only_progress_forgets_the_attempts_before_it() -> None:

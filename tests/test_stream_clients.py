@@ -13,6 +13,7 @@ from tests import serving
 from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, at_rest, download, fetch, gauge, held, left, put, span, still
 from tests.serving import SLICE, Serve, Site
+from tests.waiting import until
 
 serve = serving.serve
 # `still` knows nothing of a disk's threads.
@@ -143,6 +144,35 @@ async def test_a_held_origin_answer_ends_in_time_when_all_have_left(serve: Serve
             got.leave()
         await at_rest(site)
         assert await site.metric("fills_total", end="failed") == 1
+
+
+@pytest.mark.parametrize("comes", [False, True], ids=["nobody", "another"])
+async def test_what_waits_for_its_turn_is_not_asked_for_when_all_have_left(
+    serve: Serve, comes: bool
+) -> None:
+    """And it is, if another client comes in time."""
+    async with serve(log={"access": "off"}, fetch={"connections": 1}) as site:
+        data, _ = put(site, 4), put(site, 1, 2, "outputs/other.mp4")
+        await fetch(site, TARGET, span(0))
+        site.origin.reset()
+        gate = site.origin.hold("outputs/other.mp4")
+        async with asyncio.TaskGroup() as clients:
+            clients.create_task(fetch(site, "/outputs/other.mp4"))
+            await gate.reached.wait()
+            async with download(site, TARGET) as got:
+                await got.read(SLICE)
+                got.leave()
+            await until(lambda: gauge(site, "http_requests_in_flight") == 1)
+            others = [clients.create_task(fetch(site, TARGET, span(1)))] if comes else []
+            if others:
+                await until(lambda: gauge(site, "http_requests_in_flight") == 2)
+                await site.looked_up()
+            assert gauge(site, "fills_active") == 1
+            gate.release()
+        await at_rest(site)
+        assert [one.result() for one in others] == [data.read(SLICE, 2 * SLICE)] * comes
+        assert len(site.origin.asked(KEY)) == comes
+        assert await site.metric("fills_total", end="abandoned") == (not comes)
 
 
 # Slow ones

@@ -102,6 +102,13 @@ class NotAsked(UpstreamBusy):
         self.detail = detail
 
 
+class Unwanted(NotAsked):
+    """Nobody waits for it any more: no client gets this."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody waits for it any more", detail="unwanted", retry_after=1)
+
+
 class VersionChanged(UpstreamError):
     """The object was replaced while it was read. Before the headers: plan again. After: cut."""
 

@@ -162,7 +162,7 @@ class Waste(StrEnum):
 
     ERROR = "error"  # the body of an error
     UNREAD = "unread"  # it had come when the answer was dropped
-    DISCARDED = "discarded"  # of an answer that nobody needed
+    DISCARDED = "discarded"  # of an answer, or a part of one, that nobody needed
     UNSTORED = "unstored"  # of a slice that was not whole, or that the store did not take
     PASSTHROUGH = "passthrough"  # what a client did not ask for, or did not stay for
 

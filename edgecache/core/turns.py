@@ -39,7 +39,7 @@ class Turns(Generic[W]):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._most_ahead = max(1, limit - limit // 4)
+        self._most_ahead = max(1, limit * 3 // 4)
         self._taken = dict.fromkeys(Priority, 0)
         self._waiting: dict[Priority, dict[W, int]] = {priority: {} for priority in Priority}
         self._came = 0

@@ -15,6 +15,7 @@ from edgecache.core.errors import (
     NotFound,
     RangeNotSatisfiable,
     StoreError,
+    Unwanted,
     UpstreamBusy,
     UpstreamDenied,
     UpstreamError,
@@ -72,3 +73,4 @@ def test_who_was_not_asked_for_is_told_whole_seconds(seconds: float, retry_after
     error = NotAsked("not now", detail="breaker-open", retry_after=seconds)
     assert (error.status, error.retry_after) == (503, retry_after)
     assert error.detail == "breaker-open"
+    assert isinstance(Unwanted(), NotAsked)  # so it is not repeated, and no failure of the origin's

@@ -94,6 +94,11 @@ def test_a_quarter_of_the_turns_is_kept_for_viewers() -> None:
     assert turns.give_back(READAHEAD) == "w"
 
 
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3), (20, 15)])
+def test_at_least_a_quarter_is_also_where_there_are_few(limit: int, most: int) -> None:
+    assert full(limit, READAHEAD).taken == most
+
+
 def test_a_single_turn_is_everybodys() -> None:
     assert Turns[str](1).take(WARM)
 
