@@ -146,6 +146,10 @@ class Attempts:
         return self._breaker.state(self._clock())
 
     @property
+    def is_left_alone(self) -> bool:
+        return self._breaker.is_shut(self._clock())
+
+    @property
     def is_failing(self) -> bool:
         """Whether the next answer may well be a failure, too, or is none at all."""
         return self._has_failed or self.state is not BreakerState.CLOSED

@@ -6,7 +6,6 @@ from functools import partial
 from edgecache.attempts import Attempts, IsWanted, OnWaste, always
 from edgecache.config_fetch import Fetch
 from edgecache.core.accounts import Accounts
-from edgecache.core.breaker import BreakerState
 from edgecache.core.errors import UpstreamError
 from edgecache.core.index import Route
 from edgecache.core.model import FOR_SLICES, ByteSpan, ObjectKey, ObjectMeta, Reason, Waste
@@ -197,10 +196,8 @@ class Origins:
         return self._attempts[origin].queue
 
     def trouble(self) -> str:
-        """Which origins were left alone, and no request has shown yet to be well again; "" if none
-        is."""
-        states = {name: one.state for name, one in self._attempts.items()}
-        failing = [name for name, state in states.items() if state is not BreakerState.CLOSED]
+        """Which origins are left alone, also while one request tries; "" if none is."""
+        failing = [name for name, one in self._attempts.items() if one.is_left_alone]
         return f"origin failing: {', '.join(failing)}" if failing else ""
 
     def refresh(self) -> None:

@@ -111,6 +111,13 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self._until else BreakerState.HALF_OPEN
 
+    def is_shut(self, now: float) -> bool:
+        """Whether it would let nobody through: not while it waits for somebody to try, who may be
+        sent here only where this says that all is well."""
+        if self._until is None:
+            return False
+        return now < (self._next_trial if self._trial else self._until)
+
     def refuses(self, now: float, key: ObjectKey) -> float:
         """For how many seconds, as far as is known; 0: it would let one through."""
         if self._until is None:

@@ -269,3 +269,14 @@ def test_bad_objects_that_take_turns_do_not_lengthen_the_pause_for_ever() -> Non
         pauses.append(breaker.refuses(now, next(others)))
         now += 100
     assert pauses == [10, 20, 5, 5, 5]
+
+
+def test_it_is_shut_while_it_is_open_or_a_trial_runs() -> None:
+    breaker = opened()
+    assert [breaker.is_shut(now) for now in (100, 104, 105, 200)] == [True, True, False, False]
+    trial = passed(breaker, 105)
+    assert [breaker.is_shut(now) for now in (105, 109, 110)] == [True, True, False]
+    breaker.dropped(trial)
+    assert not breaker.is_shut(106)
+    succeed(breaker, 106)
+    assert not breaker.is_shut(107)
