@@ -172,8 +172,15 @@ class Catalog:
         self._drop(key, was)
         self._index.put(key, Uncacheable(self.clock() + lifetime, why))
 
-    def replaced(self, stored: StoredResponse) -> None:
-        """The origin no longer has this version: the next request asks it anew."""
+    def is_purged(self, stored: StoredResponse, purges: int) -> bool:
+        """Whether its bytes went by a purge since there had been so many of those."""
+        return self.hard_purges.concern(stored.meta.key, purges, stored.meta.tags)
+
+    def replaced(self, stored: StoredResponse, purges: int) -> None:
+        """The origin no longer has this version: the next request asks it anew. A purge since has
+        seen to that, and whatever changed did so before it."""
+        if self.is_purged(stored, purges):
+            return
         self.changes.note(stored.meta.key, self.clock())
         known = self._index.get(stored.meta.key, self.clock())
         if known is None or (isinstance(known, StoredResponse) and known.version == stored.version):

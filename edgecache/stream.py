@@ -193,16 +193,16 @@ class Streams:
         async def ask() -> tuple[Body, range]:
             return body, numbers
 
-        fill = self._fill(stored, numbers, Reason.DEMAND)
+        fill = self._fill(use, numbers, Reason.DEMAND)
         resume_if(body, lambda: fill.is_wanted() and not self._is_purged(use))
         self._fills.start(fill, ask, self._store.put)
 
-    def _fill(self, stored: StoredResponse, numbers: range, reason: Reason) -> Fill:
+    def _fill(self, use: Use, numbers: range, reason: Reason) -> Fill:
         return Fill(
-            stored.meta,
+            use.stored.meta,
             numbers,
             self.sizes.slice_size,
-            lambda: self._catalog.replaced(stored),
+            lambda: self._catalog.replaced(use.stored, use.purges),
             ahead=reason is Reason.READAHEAD,
             watcher=None if reason is Reason.WARM else self._readahead,
         )
@@ -337,14 +337,13 @@ class Streams:
             resume_if(body, lambda: fill.is_wanted() and not self._is_purged(use))
             return body, self._whole_slices(found)
 
-        fill = self._fill(stored, numbers, reason)
+        fill = self._fill(use, numbers, reason)
         return self._fills.start(fill, ask, self._store.put)
 
     def _is_purged(self, use: Use) -> bool:
         """It may be replaced at the origin then, whatever its validator says: what was begun is not
         gone on with."""
-        meta = use.stored.meta
-        return self._catalog.hard_purges.concern(meta.key, use.purges, meta.tags)
+        return self._catalog.is_purged(use.stored, use.purges)
 
     def _run(self, stored: StoredResponse, number: int, stop: int, window: int) -> range:
         """The slices from `number` to fetch at once: up to what is there or on its way."""

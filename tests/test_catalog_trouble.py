@@ -96,7 +96,7 @@ async def test_a_row_that_could_not_be_removed_is_removed_later(known: Known) ->
     """The origin has another version by now: the old one may not come back."""
     stored = await known.catalog.get(KEY, ROUTE)
     assert isinstance(stored, StoredResponse)
-    known.catalog.replaced(stored)
+    known.catalog.replaced(stored, known.catalog.hard_purges.count)
     await known.at_rest()
     assert (await known.stored(), await known.etag()) == ('"v1"', "")
     known.store.failing = False

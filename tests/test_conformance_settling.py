@@ -11,6 +11,7 @@ from tests.faults import Cut
 from tests.pattern import Pattern
 from tests.reading import KEY, TARGET, at_rest, download, fetch, put, span
 from tests.serving import SLICE, Reply, Serve, Site, gather
+from tests.staleness import purge
 
 serve = serving.serve_exactly
 
@@ -139,6 +140,29 @@ async def test_what_was_seen_to_change_under_a_reader_has_not_settled(
     site.clock.advance(10)
     assert await fetch(site, TARGET) == new.read()
     await at_rest(site)
+    assert (await site.get(TARGET)).cache_status.startswith("edgecache; hit")
+
+
+@pytest.mark.parametrize("was_replaced", [False, True])
+async def test_a_purge_under_a_reader_is_no_change(site: Site, was_replaced: bool) -> None:
+    """Else all that come in the next ten seconds would be passed through. What the reader sees of
+    a replacement lies before the purge."""
+    data = put(site, 6)
+    await fetch(site, TARGET, span(0))
+    gate = site.origin.hold(KEY, after=None if was_replaced else 10)
+    if was_replaced:
+        data = put(site, 6, 2)
+    async with download(site, TARGET) as got:
+        await gate.reached.wait()
+        await purge(site, {"key": KEY})
+        gate.release()
+        await got.cut()
+    await at_rest(site)
+    site.origin.reset()
+    replies = await gather(*(site.get(TARGET) for _ in range(50)))
+    assert all(reply.body == data.read() for reply in replies)
+    await at_rest(site)
+    assert site.origin.body_bytes == data.length
     assert (await site.get(TARGET)).cache_status.startswith("edgecache; hit")
 
 

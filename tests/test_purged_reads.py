@@ -133,6 +133,7 @@ async def test_a_version_that_the_origin_has_no_more_is_nobodys_even_if_memory_f
 ) -> None:
     stored = known(stack)
     stack.engine._catalog.forget()
-    stack.engine._catalog.replaced(stored)
+    catalog = stack.engine._catalog
+    catalog.replaced(stored, catalog.hard_purges.count)
     await stack.at_rest()
     assert await stack.store.load_meta(KEY) is None
