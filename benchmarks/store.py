@@ -1,7 +1,8 @@
 """The disk: churn beside nginx, hits while others are filled, and the store alone.
 
 alone: puts and evictions of the store without HTTP. churn: requests over four times what the cache
-holds. fill: p99 of hits at a steady rate while cold objects come in, over that without.
+holds. fill: p99 of hits at a steady rate while cold objects come in, over that without. paced: the
+same while the store, or a plain program, writes 300 MB/s beside the server.
 
 Example: python -m benchmarks.store --only churn --rounds 5
 """
@@ -13,21 +14,37 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import report, servers, store_alone, store_churn, store_fill
+from benchmarks import report, servers, store_alone, store_churn, store_fill, store_paced
 from benchmarks.programs import environment, need
 from benchmarks.servers import Running
-from benchmarks.store_alone import Evictions, Puts
+from benchmarks.store_alone import Evictions, Openings, Puts
 from benchmarks.store_churn import Churn
 from benchmarks.store_fill import CONTROL, FILLING, QUIET, Filled
+from benchmarks.store_paced import KINDS, NOTHING, PLAIN, STORE, Paced
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
-CASES = ("alone", "churn", "fill")
+CASES = ("alone", "churn", "fill", "paced")
 # MB/s of puts, evictions a second, and what the p99 of hits may grow by.
 ASKED_FILL, ASKED_EVICTIONS, ASKED_P99 = 300, 10_000, 1.2
+ASKED_OPENING = 60  # us
 EVICTED = 10_000
+OPENED = (4 * KIB, 64 * KIB, MIB)
+OPENINGS = 200
 PUTS = {MIB: 1000, 64 * KIB: 4000}
 QUICK = 50  # so many times less of what the store alone does
 NAMES = ("nginx", "edgecache")
+
+
+def openings(directory: Path, options: argparse.Namespace) -> list[list[Openings]]:
+    """By length, of each round."""
+    rounds, count = (1, OPENINGS // QUICK) if options.quick else (options.rounds, OPENINGS)
+    return [
+        [
+            store_alone.in_process(store_alone.openings, directory / "opened", length, count)
+            for _ in range(rounds)
+        ]
+        for length in OPENED
+    ]
 
 
 def alone(directory: Path, options: argparse.Namespace) -> tuple[list[list[Puts]], list[Evictions]]:
@@ -110,6 +127,21 @@ def fill(directory: Path, options: argparse.Namespace) -> dict[int, Fills]:
     return found
 
 
+def paced(directory: Path, options: argparse.Namespace) -> dict[str, list[Paced]]:
+    """By what is written beside."""
+    rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
+    found: dict[str, list[Paced]] = {kind: [] for kind in KINDS}
+    with (
+        servers.origin() as origin,
+        servers.edgecache(directory, origin.port, workers=options.workers) as server,
+    ):
+        for number in range(rounds):
+            report.note(f"paced, round {number + 1} of {rounds} ...")
+            for kind, many in found.items():
+                many.append(store_paced.measure(server, directory / "paced", kind, seconds))
+    return found
+
+
 def middle(many: Sequence[object], name: str, form: str) -> str:
     return format(median(getattr(one, name) for one in many), form)
 
@@ -131,6 +163,25 @@ def alone_rows(puts: list[list[Puts]], evictions: list[Evictions]) -> Iterator[l
     yield [f"{evictions[0].slices:,} evictions", shown, f">= {ASKED_EVICTIONS:,}/s"]
     waits = " ".join(middle(evictions, part, ".2f") for part in ("p99_before", "p99"))
     yield ["hits: p99 ms before, while they go", waits, ""]
+
+
+def opening_rows(found: list[list[Openings]]) -> Iterator[list[str]]:
+    for many in found:
+        shown = " ".join(middle(many, part, ".0f") for part in ("first", "reading", "again"))
+        name = f"{many[0].length // KIB} KiB: us, first opening, first read, opening once more"
+        yield [name, shown, f"<= {ASKED_OPENING}"]
+
+
+def paced_rows(found: dict[str, list[Paced]]) -> Iterator[list[str]]:
+    for kind, many in found.items():
+        waits = " ".join(middle(many, part, ".2f") for part in ("p50", "p99", "late"))
+        yield [f"hits, {kind} beside: ms, p50 p99 late", waits, ""]
+        if kind != NOTHING:
+            yield [f"{kind}: MB/s written", middle(many, "written", ".0f"), ""]
+    for above, below in ((STORE, NOTHING), (PLAIN, NOTHING), (STORE, PLAIN)):
+        p99s = ([one.p99 for one in found[kind]] for kind in (above, below))
+        asked = f"<= {ASKED_P99}" if above == STORE else ""
+        yield [f"p99, {above} / {below}", str(report.ratio(*p99s)), asked]
 
 
 def churn_rows(found: dict[str, list[Churn]]) -> Iterator[list[str]]:
@@ -189,7 +240,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="of the caches in churn, MiB")
     options = parser.parse_args()
     cases = [options.only] if options.only else list(CASES)
-    programs = [] if cases == ["alone"] else ["nginx", "wrk"]
+    programs = ["nginx", "wrk"] if {"churn", "fill"} & set(cases) else []
     need(*programs)
     circumstances = environment(*programs) | {
         "workers": f"{options.workers} of each server",
@@ -202,11 +253,13 @@ def main() -> None:
     tables = []
     with report.workplace(options.dir) as directory:
         if "alone" in cases:
+            opened = openings(directory, options)
             puts, evictions = alone(directory, options)
+            results["openings"] = [[asdict(one) for one in many] for many in opened]
             results["puts"] = [[asdict(one) for one in many] for many in puts]
             results["evictions"] = [asdict(one) for one in evictions]
             columns = ["the store alone", "edgecache", "asked"]
-            tables.append((columns, list(alone_rows(puts, evictions))))
+            tables.append((columns, [*opening_rows(opened), *alone_rows(puts, evictions)]))
         if "churn" in cases:
             churned = churn(directory, options)
             results["churn"] = {k: [asdict(one) for one in many] for k, many in churned.items()}
@@ -222,6 +275,10 @@ def main() -> None:
                 for length, fills in filled.items()
             }
             tables.append((["fill", *NAMES, "asked"], list(fill_rows(filled))))
+        if "paced" in cases:
+            kept = paced(directory, options)
+            results["paced"] = {kind: [asdict(one) for one in many] for kind, many in kept.items()}
+            tables.append((["paced", "edgecache", "asked"], list(paced_rows(kept))))
     if options.json:
         report.show_json({"circumstances": circumstances} | results)
         return

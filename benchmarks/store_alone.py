@@ -4,6 +4,7 @@ Rule of this module: what is called is what the server calls, in a process of it
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,8 @@ from benchmarks.servers import fresh
 from benchmarks.steady import percentile, without_collections
 from edgecache.core.model import ObjectKey, ObjectMeta, SliceKey
 from edgecache.store.disk import DiskStore
+from edgecache.store.reader import ReadStore
+from edgecache.store.verified import SETTLED
 
 KIB, MIB = 2**10, 2**20
 PUTTING = 16  # puts at a time
@@ -50,6 +53,17 @@ class Evictions:
     rate: float
     p99_before: float
     p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Openings:
+    """Microseconds, in a worker: of a slice that it has not read yet, of the first read of all of
+    it, and of its opening once more."""
+
+    length: int
+    first: float
+    reading: float
+    again: float
 
 
 def meta_of(number: int, length: int) -> ObjectMeta:
@@ -116,6 +130,28 @@ async def puts(folder: Path, length: int, count: int, full: bool) -> Puts:
         alone=percentile(alone, 0.5),
         cpu=cpu / count * 1e6,
     )
+
+
+async def openings(folder: Path, length: int, count: int) -> Openings:
+    """Of slices that the kernel has in memory."""
+    async with opened(fresh(folder), 2 * count * (length + 4 * KIB) + 64 * MIB) as store:
+        await put_all(store, range(count), length, PUTTING)
+        await asyncio.sleep(SETTLED)
+        reader = ReadStore(folder, slice_size=MIB, most_open=1)
+        took: list[list[float]] = [[], [], []]
+        for turn, number in itertools.product(range(2), range(count)):
+            meta = meta_of(number, length)
+            began = time.perf_counter()
+            found = await reader.open(SliceKey(meta.version, 0), meta)
+            took[2 * turn].append(time.perf_counter() - began)
+            if found is None or turn:
+                continue
+            began = time.perf_counter()
+            found.read_nowait(0, length)
+            took[1].append(time.perf_counter() - began)
+        await reader.close()
+    first, reading, again = (percentile(times, 0.5) * 1e3 for times in took)
+    return Openings(length=length, first=first, reading=reading, again=again)
 
 
 async def evictions(folder: Path, count: int) -> Evictions:
