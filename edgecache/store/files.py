@@ -13,7 +13,6 @@ import re
 import stat
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +23,9 @@ from edgecache.store.slice_format import (
     FORMAT,
     PART,
     Buffer,
-    checksum,
     checksums_of,
     encode_header,
+    fits,
     header_length,
 )
 from edgecache.store.verified import Verified
@@ -63,8 +62,8 @@ class OpenedFile(NamedTuple):
     base: int  # where the data starts
     length: int  # of the data
     written: int  # when it was written to last, as the file system has it
-    checksums: tuple[bytes, ...] = ()  # of all parts; none: they were all verified
-    on_verified: Callable[[], None] = lambda: None  # to be called when they all are
+    checksums: bytes = b""  # of all parts; none: they were all verified
+    on_verified: Callable[[], None] | None = None  # to be called when they all are
 
 
 def slice_cost(length: int) -> int:
@@ -229,15 +228,16 @@ class SliceFiles:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size != base + length:
             raise WrongSlice("length")
+        on_verified = self._verified.adding(key, found)
         head = memoryview(read(fd, base + first))
         checksums = checksums_of(head, meta, number, size, length)
-        if checksums is None or checksum(head[base:]) != checksums[0]:
+        if checksums is None or not fits(head[base:], checksums, 0):
             raise WrongSlice("content")
-        if length == first:
-            self._verified.add(key, found)
-            return OpenedFile(fd, base, length, found.st_mtime_ns)
-        on_verified = partial(self._verified.add, key, found)
-        return OpenedFile(fd, base, length, found.st_mtime_ns, checksums, on_verified)
+        if first < length:
+            return OpenedFile(fd, base, length, found.st_mtime_ns, checksums, on_verified)
+        if on_verified is not None:
+            on_verified()
+        return OpenedFile(fd, base, length, found.st_mtime_ns)
 
     def reopen(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile | None:
         """The file, unread, if it is the very one that was verified to its end; else None: `open`

@@ -22,7 +22,7 @@ from edgecache.core.model import Removal, SliceKey
 from edgecache.store import Bytes
 from edgecache.store.at_once import NOWAIT
 from edgecache.store.files import OpenedFile, WrongSlice
-from edgecache.store.slice_format import PART, checksum
+from edgecache.store.slice_format import PART, SUM, fits
 
 
 class NoWait:
@@ -57,7 +57,9 @@ class DiskSlice:
         self._base = file.base
         self._written = file.written
         self._checksums, self._on_verified = file.checksums, file.on_verified
-        self._unverified = set(range(1, len(file.checksums)))  # parts
+        # Parts, as bits: all but the first. One that comes back, as two threads take one out each,
+        # is verified again.
+        self._unverified = (1 << len(file.checksums) // SUM) - 1 & ~1
         self._nowait = nowait
         self._threads = threads
 
@@ -84,24 +86,30 @@ class DiskSlice:
     def _widened(self, start: int, stop: int) -> tuple[int, int]:
         """What has to be read for those bytes: whole parts, where they are not verified."""
         first, last = start // PART, max(start, stop - 1) // PART
-        if first in self._unverified:
+        if self._unverified >> first & 1:
             start = first * PART
-        if last in self._unverified:
+        if self._unverified >> last & 1:
             stop = min((last + 1) * PART, self.length)
         return start, stop
 
     def _verify(self, start: int, data: Bytes) -> bool:
-        """Whether the parts in `data`, which is from `start` on, are right. Of one that is not in
-        there whole, that is known."""
-        numbers = range(start // PART, -(-(start + len(data)) // PART))
-        for number in self._unverified.intersection(numbers):
+        """Whether the parts are right that are whole in `data`, which is from `start` on: of others
+        `_widened` knew that they are."""
+        for number in range(-(-start // PART), -(-(start + len(data)) // PART)):
             at = number * PART - start
-            if checksum(memoryview(data)[at : at + PART]) != self._checksums[number]:
+            part = memoryview(data)[at : at + PART]
+            if not self._unverified >> number & 1 or len(part) < self._length_of(number):
+                continue
+            if not fits(part, self._checksums, number):
                 return False
-            self._unverified.discard(number)
-        if not self._unverified:
-            self._on_verified()
+            self._unverified &= ~(1 << number)
+        if not self._unverified and (on_verified := self._on_verified) is not None:
+            self._on_verified = None
+            on_verified()
         return True
+
+    def _length_of(self, part: int) -> int:
+        return min(PART, self.length - part * PART)
 
     def _is_untouched(self) -> bool:
         return os.fstat(self._fd).st_mtime_ns == self._written

@@ -67,17 +67,22 @@ def checksum(part: Buffer) -> bytes:
 
 def checksums_of(
     head: Buffer, meta: ObjectMeta, number: int, slice_size: int, length: int
-) -> tuple[bytes, ...] | None:
+) -> bytes | None:
     """Of all parts, if `head` begins that slice of `length` bytes; None: it does not."""
     start = header_length(meta, length)
-    table = bytes(memoryview(head)[FIXED.size :][: -(-length // PART) * SUM])
-    if memoryview(head)[:start] != _header(meta, number, slice_size, length, table):
+    checksums = bytes(memoryview(head)[FIXED.size :][: -(-length // PART) * SUM])
+    if memoryview(head)[:start] != _header(meta, number, slice_size, length, checksums):
         return None
-    return tuple(table[at : at + SUM] for at in range(0, len(table), SUM))
+    return checksums
+
+
+def fits(part: Buffer, checksums: bytes, number: int) -> bool:
+    """Whether it is part `number` of the slice."""
+    return checksum(part) == checksums[number * SUM : (number + 1) * SUM]
 
 
 def verify(blob: Buffer, meta: ObjectMeta, number: int, slice_size: int, length: int) -> bool:
     """Whether `blob`, a whole file, is that slice of `length` bytes and nothing but that slice."""
     checksums = checksums_of(blob, meta, number, slice_size, length)
     data = memoryview(blob)[header_length(meta, length) :]
-    return checksums is not None and checksums == tuple(map(checksum, parts(data)))
+    return checksums is not None and checksums == b"".join(map(checksum, parts(data)))

@@ -6,6 +6,7 @@ import os
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 
 from edgecache.core.model import SliceKey
 
@@ -29,10 +30,13 @@ class Verified:
         self._keys = array("q", bytes(8 * cells))
         self._files = array("q", bytes(8 * cells))
 
-    def add(self, key: SliceKey, file: os.stat_result) -> None:
-        """`file` is as it was before it was read."""
+    def adding(self, key: SliceKey, file: os.stat_result) -> Callable[[], None] | None:
+        """To be called once all of `file`, as it is now, was found right; None: it is too young."""
         if self._clock() - file.st_ctime_ns / 1e9 < SETTLED:
-            return
+            return None
+        return partial(self._add, key, file)
+
+    def _add(self, key: SliceKey, file: os.stat_result) -> None:
         place = hash(key) % self._cells
         self._keys[place] = hash(key)
         self._files[place] = digest(key, file)

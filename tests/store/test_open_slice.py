@@ -143,7 +143,7 @@ async def test_a_file_that_was_written_to_gives_no_bytes(
 
 # A slice of four parts, as it is when it was opened: the first is verified.
 LARGE = Pattern(3 * PART + 1000, seed=3).read(0, 3 * PART + 1000)
-CHECKSUMS = tuple(map(checksum, parts(LARGE)))
+CHECKSUMS = b"".join(map(checksum, parts(LARGE)))
 WIDE = [
     (0, 10),
     (PART - 10, PART + 10),
@@ -248,6 +248,16 @@ async def test_what_is_right_beside_a_wrong_part_is_given(large: Large) -> None:
     assert await large.opened.read(0, 2 * PART) == LARGE[: 2 * PART]
     assert await large.opened.read(3 * PART, len(LARGE)) == LARGE[3 * PART :]
     assert not large.failures
+
+
+def test_a_part_that_is_to_be_verified_once_more_is_no_damage(large: Large) -> None:
+    """Of two threads that verified different parts one may have undone what the other noted."""
+    assert large.opened._read(0, len(LARGE)) == LARGE
+    widened = large.opened._widened(PART + 5, 2 * PART + 5)
+    large.opened._unverified = 0b110
+    assert widened == (PART + 5, 2 * PART + 5)
+    assert large.opened._verify(PART + 5, LARGE[PART + 5 : 2 * PART + 5])
+    assert large.opened._read(PART + 5, 2 * PART + 5) == LARGE[PART + 5 : 2 * PART + 5]
 
 
 async def test_many_who_read_at_once_see_right_bytes(large: Large) -> None:

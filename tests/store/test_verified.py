@@ -22,6 +22,11 @@ def knows(verified: Verified, file: Path, key: SliceKey = KEY) -> bool:
     return key in verified and verified.is_same(key, file.lstat())
 
 
+def add(verified: Verified, key: SliceKey, file: Path) -> None:
+    if (found_right := verified.adding(key, file.stat())) is not None:
+        found_right()
+
+
 def write_and_set_back(file: Path) -> None:
     """The length and the time of last change that it had: only ctime tells."""
     before = file.stat()
@@ -47,7 +52,7 @@ TOUCHES: dict[str, Callable[[Path], object]] = {
 def test_a_file_is_known_for_its_slice_only(file: Path) -> None:
     verified = Verified(clock=lambda: LATER)
     assert not knows(verified, file)
-    verified.add(KEY, file.stat())
+    add(verified, KEY, file)
     assert knows(verified, file)
     assert not knows(verified, file, SliceKey(KEY.version, 4))
     assert not knows(verified, file, SliceKey("cd" * 16, 3))
@@ -56,7 +61,7 @@ def test_a_file_is_known_for_its_slice_only(file: Path) -> None:
 @pytest.mark.parametrize("touch", TOUCHES)
 def test_a_file_that_was_touched_is_another(file: Path, touch: str) -> None:
     verified = Verified(clock=lambda: LATER)
-    verified.add(KEY, file.stat())
+    add(verified, KEY, file)
     TOUCHES[touch](file)
     assert not knows(verified, file)
 
@@ -68,15 +73,33 @@ def test_a_file_that_may_change_unseen_is_not_remembered(
     """Twice within one tick of the kernel's clock; or whose time is to come."""
     changed = file.stat().st_ctime_ns / 1e9
     verified = Verified(clock=lambda: changed + age)
-    verified.add(KEY, file.stat())
+    add(verified, KEY, file)
     assert knows(verified, file) is known
+
+
+def test_how_old_it_was_when_it_was_looked_at_counts(file: Path) -> None:
+    """Not when the last of it was read, hours later: it may have changed right after the look."""
+    times = [file.stat().st_ctime_ns / 1e9]
+    verified = Verified(clock=lambda: times[-1])
+    assert verified.adding(KEY, file.stat()) is None
+    times.append(LATER)
+    assert verified.adding(KEY, file.stat()) is not None
+
+
+def test_what_was_touched_while_it_was_read_is_not_known(file: Path) -> None:
+    verified = Verified(clock=lambda: LATER)
+    found_right = verified.adding(KEY, file.stat())
+    write_and_set_back(file)
+    assert found_right is not None
+    found_right()
+    assert not knows(verified, file)
 
 
 def test_its_memory_is_bounded(file: Path) -> None:
     verified = Verified(8, clock=lambda: LATER)
     keys = [SliceKey("ab" * 16, number) for number in range(100)]
     for key in keys:
-        verified.add(key, file.stat())
+        add(verified, key, file)
     known = sum(knows(verified, file, key) for key in keys)
     assert 0 < known <= 8
 
@@ -84,9 +107,9 @@ def test_its_memory_is_bounded(file: Path) -> None:
 def test_a_cell_of_two_halves_fits_neither(file: Path) -> None:
     """Two threads that came to one place at once."""
     verified, other = Verified(1, clock=lambda: LATER), SliceKey("cd" * 16, 3)
-    verified.add(KEY, file.stat())
+    add(verified, KEY, file)
     half = verified._files[0]
-    verified.add(other, file.stat())
+    add(verified, other, file)
     verified._files[0] = half
     assert not knows(verified, file)
     assert not knows(verified, file, other)
