@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from edgecache.catalog import Catalog
 from edgecache.core.errors import (
     EdgecacheError,
+    NotAsked,
     NotFound,
     RangeNotSatisfiable,
     UpstreamBusy,
@@ -323,11 +324,13 @@ def is_failure(error: EdgecacheError) -> bool:
 
 def incomplete(error: UpstreamError | None) -> UpstreamBusy:
     """For a client that would get a stale answer if all of it were here."""
+    message = "the origin fails, and not all that was asked for is here"
     after = error.retry_after if isinstance(error, UpstreamBusy) else RETRY_AFTER
     reason = f"{error}: {error.hint}" if error else "it hangs"
-    busy = UpstreamBusy(
-        "the origin fails, and not all that was asked for is here", retry_after=after, hint=reason
-    )
+    if isinstance(error, NotAsked):
+        busy: UpstreamBusy = NotAsked(message, detail=error.detail, retry_after=after, hint=reason)
+    else:
+        busy = UpstreamBusy(message, retry_after=after, hint=reason)
     busy.forward_status = error.forward_status if error else 0
     busy.stale = True
     return busy
