@@ -7,6 +7,7 @@ A stale response is used only if all that the request needs of it is in the stor
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 
 from edgecache.catalog import Catalog
 from edgecache.core.errors import (
@@ -281,9 +282,12 @@ class Lookup:
             return await self.get(request.key, request.route, range_, request.reason)
         gap = self._streams.first_gap(stale, spans_of(request, stale))
         reason = request.reason if gap else Reason.REVALIDATE
-        return await self.get(
-            request.key, request.route, gap or PROBE, reason, stale.meta.origin_etag
-        )
+        ask = partial(self.get, request.key, request.route, gap or PROBE, reason)
+        found, body = await ask(stale.meta.origin_etag)
+        if isinstance(found, NotModified) and not found.freshens(stale.meta.origin_etag):
+            body.close()
+            return await ask()  # it has changed, whatever the status says
+        return found, body
 
     async def get(
         self,
