@@ -7,10 +7,12 @@ A stale response is used only if all that the request needs of it is in the stor
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 
 from edgecache.catalog import Catalog
 from edgecache.core.errors import (
     EdgecacheError,
+    NotAsked,
     NotFound,
     RangeNotSatisfiable,
     UpstreamBusy,
@@ -280,9 +282,12 @@ class Lookup:
             return await self.get(request.key, request.route, range_, request.reason)
         gap = self._streams.first_gap(stale, spans_of(request, stale))
         reason = request.reason if gap else Reason.REVALIDATE
-        return await self.get(
-            request.key, request.route, gap or PROBE, reason, stale.meta.origin_etag
-        )
+        ask = partial(self.get, request.key, request.route, gap or PROBE, reason)
+        found, body = await ask(stale.meta.origin_etag)
+        if isinstance(found, NotModified) and not found.freshens(stale.meta.origin_etag):
+            body.close()
+            return await ask()  # it has changed, whatever the status says
+        return found, body
 
     async def get(
         self,
@@ -323,11 +328,13 @@ def is_failure(error: EdgecacheError) -> bool:
 
 def incomplete(error: UpstreamError | None) -> UpstreamBusy:
     """For a client that would get a stale answer if all of it were here."""
+    message = "the origin fails, and not all that was asked for is here"
     after = error.retry_after if isinstance(error, UpstreamBusy) else RETRY_AFTER
     reason = f"{error}: {error.hint}" if error else "it hangs"
-    busy = UpstreamBusy(
-        "the origin fails, and not all that was asked for is here", retry_after=after, hint=reason
-    )
+    if isinstance(error, NotAsked):
+        busy: UpstreamBusy = NotAsked(message, detail=error.detail, retry_after=after, hint=reason)
+    else:
+        busy = UpstreamBusy(message, retry_after=after, hint=reason)
     busy.forward_status = error.forward_status if error else 0
     busy.stale = True
     return busy

@@ -114,7 +114,7 @@ class Origins:
         self.metrics = metrics
         # How many bytes of a span of that version are in the store, or in a running fill.
         self.here: Callable[[ObjectMeta, ByteSpan], int] = nothing_here
-        self.reading = 0  # answers that are being read
+        self.reading = 0  # answers that are asked for, or being read
         self.names = tuple(upstreams)
 
     async def get(
@@ -130,15 +130,19 @@ class Origins:
     ) -> tuple[Found | NotModified, Body]:
         """As `Attempts.get`, its bytes counted under `route` and `reason`; a body whose version is
         known goes on where it breaks."""
-        answer = await self._attempts[key.origin].get(
-            key,
-            range_,
-            reason=reason,
-            if_match=if_match,
-            if_none_match=if_none_match,
-            on_waste=self._waste_of(route),
-            is_wanted=is_wanted,
-        )
+        self.reading += 1  # also while it waits: nobody closes the connections under it
+        try:
+            answer = await self._attempts[key.origin].get(
+                key,
+                range_,
+                reason=reason,
+                if_match=if_match,
+                if_none_match=if_none_match,
+                on_waste=self._waste_of(route),
+                is_wanted=is_wanted,
+            )
+        finally:
+            self.reading -= 1
         found = answer.found
         counted = CountedBody(key, found, answer.body, self, route, answer.reason, asked_for=reason)
         if isinstance(found, Found) and found.meta.etag:
@@ -151,7 +155,7 @@ class Origins:
         async def ask_rest(
             range_: IntRange, error: UpstreamError, attempt: int
         ) -> tuple[Found | NotModified, Body]:
-            self.reading += 1  # also while it waits: nobody closes the connections under it
+            self.reading += 1  # as above
             try:
                 rest = await self._attempts[key.origin].resume(
                     key,

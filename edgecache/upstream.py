@@ -235,10 +235,15 @@ class S3Upstream:
     async def _send(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """Once more, unseen, where the origin closed a kept connection just as it was used."""
         try:
-            return await self._session.get(url, headers=headers, allow_redirects=False)
+            return await self._request(url, headers)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not REUSED.get():
                 raise
+        return await self._request(url, headers)
+
+    async def _request(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        if self._session.closed:  # aiohttp's own error for it is one of a bug
+            raise UpstreamError("the origin is not asked any more: the server ended, or its config")
         return await self._session.get(url, headers=headers, allow_redirects=False)
 
     async def _read_head(

@@ -152,6 +152,26 @@ async def test_a_304_that_forbids_storing_is_obeyed(site: Site) -> None:
     assert "fwd=bypass" in (await fetch(site)).cache_status
 
 
+async def test_a_304_of_another_version_freshens_nothing(site: Site) -> None:
+    """RFC 9111 §4.3.4: its strong validator is not the stored one's."""
+    await stale(site)
+    put(site, DATA[::-1])
+    site.origin.fault(Bare(304))  # with the ETag of what is there by now
+    reply = await fetch(site)
+    assert reply.body == DATA[::-1]
+    assert [one.header("if-none-match") is None for one in site.origin.requests[:2]] == [0, 1]
+    assert site.origin.requests[0].range == site.origin.requests[1].range == "bytes=0-0"
+    assert (await fetch(site)).cache_status.startswith("edgecache; hit")
+
+
+async def test_nor_does_it_again_if_the_origin_stays_with_it(site: Site) -> None:
+    await stale(site)
+    put(site, DATA[::-1])
+    site.origin.fault(Bare(304), times=None)
+    await fetch(site, 502)
+    assert len(site.origin.requests) == 2
+
+
 async def test_an_unasked_304_is_an_error(site: Site) -> None:
     put(site)
     site.origin.fault(Bare(304))

@@ -168,6 +168,23 @@ async def test_what_is_not_all_here_is_503_before_a_byte(
 
 
 @decided_once
+async def test_of_an_origin_that_is_left_alone_nothing_is_said_of_asking(serve: Serve) -> None:
+    fetch = {"retries": 0, "breaker_failures": 1, "breaker_pause": 1000}
+    async with serve(freshness=SETTINGS, fetch=fetch) as site:
+        site.origin.put(KEY, DATA, etag="one")
+        await ask(site, FIRST_SLICE)
+        site.clock.advance(LIFETIME + 1)
+        site.origin.fault(Error(500), times=None)
+        await site.get("/outputs/other")
+        site.origin.reset()
+        reply = await ask(site)
+        assert (reply.status, site.origin.requests) == (503, [])
+        assert reply.body == b"the origin fails, and not all that was asked for is here\n"
+        assert reply.cache_status == 'edgecache; detail="breaker-open"'
+        assert 900 < int(reply.headers["Retry-After"]) <= 1000
+
+
+@decided_once
 async def test_an_object_of_more_slices_than_are_looked_at_is_not_all_here(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from edgecache.core.index import Route
 from edgecache.core.model import ByteSpan, ObjectMeta, Reason
 from edgecache.core.ranges import IntRange
 from edgecache.core.reply import Found, NotModified
+from edgecache.core.turns import Priority
 from edgecache.metrics import Metrics
 from edgecache.origins import Origins
 from edgecache.upstream import Body
@@ -178,6 +179,36 @@ async def test_a_cancelled_request_is_counted_and_says_nothing_of_the_origin() -
     assert bench.metrics.total("origin_time_to_first_byte_seconds_count") == 0
     assert bench.metrics.total("origin_inflight") == 0
     assert bench.origins.trouble() == ""
+
+
+@pytest.mark.parametrize("waits_for", ["its head", "its turn", "its repetition"])
+async def test_what_is_asked_counts_as_being_read_from_before_its_turn(waits_for: str) -> None:
+    """Else its connections would be closed under it, by another config."""
+    bench = Bench(connections=1, retry_delay=60)
+    if waits_for == "its repetition":
+        bench.upstream.answers = [answered(502)]
+    held = await bench.origins._attempts["volume"].queue.take(Priority.VIEWER)
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(bench.get())
+        await asyncio.sleep(0)
+        if waits_for != "its turn":
+            held.close()
+        asked = int(waits_for != "its turn")
+        await until(lambda: len(bench.upstream.asked) == asked)
+        await until(lambda: bench.requests("5xx") == (waits_for == "its repetition"))
+        assert bench.origins.reading == 1
+        asking.cancel()
+    assert bench.origins.reading == 0
+
+
+async def test_and_until_its_body_is_closed(bench: Bench) -> None:
+    bench.upstream.answers = [FOUND]
+    body = await bench.get()
+    assert bench.origins.reading == 1
+    body.close()
+    assert bench.origins.reading == 0
+    await bench.fail(answered(404, NotFound("no")))
+    assert bench.origins.reading == 0
 
 
 async def test_close_closes_every_origin(bench: Bench) -> None:

@@ -319,6 +319,21 @@ async def test_a_connection_that_is_not_accepted_is_a_timeout(runpod: RunPodOrig
             one.close()
 
 
+async def test_once_it_is_closed_it_fails_as_an_origin_does(
+    upstream: S3Upstream, runpod: RunPodOrigin
+) -> None:
+    """Whoever still asks: under a config that was replaced long ago, say."""
+    gate = runpod.hold(KEY.key)
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(failure_of(upstream))
+        await gate.reached.wait()
+        await upstream.close()
+    gate.release()
+    assert type(asking.result()) is UpstreamError
+    assert type(await failure_of(upstream)) is UpstreamError
+    assert len(runpod.requests) == 1
+
+
 async def test_a_refused_connection_is_an_error_at_once(
     upstream: S3Upstream, runpod: RunPodOrigin
 ) -> None:

@@ -97,8 +97,8 @@ class UpstreamBusy(UpstreamError):
 class NotAsked(UpstreamBusy):
     """Ours: the origin is left alone, or has as many requests as it may. `detail` says which."""
 
-    def __init__(self, message: str, *, detail: str, retry_after: float) -> None:
-        super().__init__(message, retry_after=max(1, ceil(retry_after)))
+    def __init__(self, message: str, *, detail: str, retry_after: float, hint: str = "") -> None:
+        super().__init__(message, retry_after=max(1, ceil(retry_after)), hint=hint)
         self.detail = detail
 
 

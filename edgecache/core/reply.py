@@ -48,6 +48,11 @@ class NotModified:
     response_time: float
     tags: tuple[str, ...] = ()
 
+    def freshens(self, origin_etag: str) -> bool:
+        """Whether it is about the version that has this ETag: it names no other."""
+        said = strong_etag(self.fields.get("etag", ""))
+        return not said or said == strong_etag(origin_etag)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:

@@ -175,7 +175,7 @@ class Service:
         """Close once all that runs has ended, in `patience` seconds at most."""
         try:
             for _ in range(int(patience / LOOK_EVERY)):
-                if not self.delivery.running and not self.origins.reading:
+                if not (self.delivery.running or self.warming.running or self.origins.reading):
                     break
                 await asyncio.sleep(LOOK_EVERY)
         finally:  # the server may end first

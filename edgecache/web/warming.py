@@ -41,6 +41,7 @@ class Warming:
     whoever has the admin port may warm what is not public."""
 
     def __init__(self, warmer: Warmer, find: Find, origins: Collection[str]) -> None:
+        self.running = 0  # requests
         self._warmer = warmer
         self._find = find
         self._origins = origins
@@ -55,6 +56,13 @@ class Warming:
             asked = None
         if asked is None:
             return refused(400, USAGE)
+        self.running += 1
+        try:
+            return web.json_response({"objects": await self._warm_all(asked)})
+        finally:
+            self.running -= 1
+
+    async def _warm_all(self, asked: Asked) -> list[dict[str, str | int]]:
         until = asyncio.get_running_loop().time() + PATIENCE
         answers = []
         left = asked.limit
@@ -62,7 +70,7 @@ class Warming:
             outcome = await self._warm(one, until, left, evicts=asked.evicts)
             left -= outcome.bytes
             answers.append(described(one["key"], outcome))
-        return web.json_response({"objects": answers})
+        return answers
 
     async def _warm(self, one: dict[str, str], until: float, most: int, *, evicts: bool) -> Outcome:
         origin = one.get("origin")

@@ -158,6 +158,16 @@ def test_a_bucket_in_another_region_is_told() -> None:
     assert caught.value.hint == "check region: the bucket is in eu-west-1"
 
 
+@pytest.mark.parametrize(
+    ("said", "freshens"),
+    [('"a"', True), ('W/"a"', True), ("", True), ('""', True), ('"b"', False), ('W/"b"', False)],
+)
+def test_what_a_304_is_about(said: str, freshens: bool) -> None:
+    """RFC 9111 §4.3.4."""
+    answer = NotModified({"etag": said} if said else {}, 0, 0)
+    assert answer.freshens('"a"') is answer.freshens('W/"a"') is freshens
+
+
 def test_a_304() -> None:
     found = interpret(304, [("A", "1")], asked(conditional=True), response_time=6.0)
     assert found == NotModified({"a": "1"}, 5.0, 6.0)

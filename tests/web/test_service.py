@@ -7,12 +7,16 @@ from typing import ClassVar
 
 import pytest
 
+from edgecache.core.model import Warmed
+from edgecache.warm import Outcome, Warmer
 from edgecache.web import service
 from edgecache.web.app import Server
 from edgecache.web.service import Service
 from tests import serving
+from tests.faults import Error
 from tests.pattern import Pattern
-from tests.serving import SLICE, Site
+from tests.serving import SLICE, Serve, Site
+from tests.staleness import tell
 from tests.waiting import until
 
 serve = serving.serve
@@ -80,6 +84,59 @@ async def test_it_stays_while_it_answers(
             ended.setattr(replaced.service.delivery, "running", 0)
             ended.setattr(replaced.service.origins, "reading", 0)
             await replaced.closed.wait()
+
+
+async def test_and_while_it_asks_for_what_nobody_waits_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revalidation behind an answer that has been given."""
+    monkeypatch.setattr(service, "LOOK_EVERY", 0.001)
+    async with serve(freshness={"ttl": 60, "stale_while_revalidate": 600}) as site:
+        site.origin.put(KEY, Pattern(SLICE))
+        await site.get(f"/{KEY}")
+        await site.idle()
+        site.clock.advance(100)
+        site.origin.fault(Error(502))
+        gate = site.origin.hold(KEY)
+        assert "stale-while-revalidate" in (await site.get(f"/{KEY}")).cache_status
+        await gate.reached.wait()
+        before = of(site.server)
+        watched = Watched(before, monkeypatch)
+        monkeypatch.setattr(before.delivery, "running", Running(0))
+        monkeypatch.setattr(Running, "looks", 0)
+        await site.server.reload(site.server.config)
+        await until(lambda: Running.looks >= 3)
+        assert not watched.closed.is_set()
+        gate.release()
+        await watched.closed.wait()
+        assert [one.status for one in site.origin.requests][1:] == [502, 304]
+        await Service.close(before)
+
+
+async def test_and_while_it_warms(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOOK_EVERY", 0.001)
+    before = of(site.server)
+    watched = Watched(before, monkeypatch)
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def warm(*_: object) -> Outcome:
+        began.set()
+        await go_on.wait()
+        return Outcome(Warmed.STORED)
+
+    monkeypatch.setattr(Warmer, "warm", warm)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        warming = group.create_task(tell(site, "/api/warm", {"objects": [{"key": KEY}]}))
+        await began.wait()
+        monkeypatch.setattr(before.delivery, "running", Running(0))
+        monkeypatch.setattr(Running, "looks", 0)
+        await site.server.reload(site.server.config)
+        await until(lambda: Running.looks >= 3)
+        assert not watched.closed.is_set()
+        go_on.set()
+        await watched.closed.wait()
+    assert warming.result()["objects"][0]["result"] == "stored"
+    await Service.close(before)
 
 
 async def test_but_not_for_ever(replaced: Watched) -> None:
