@@ -20,16 +20,18 @@ import pytest
 from edgecache.config import Config
 from edgecache.core.model import ObjectKey, SliceKey
 from edgecache.store.disk import DiskStore
+from edgecache.store.slice_format import PART
 from edgecache.tasks import Tasks
 from edgecache.web.app import Server
 from tests.cluster import Cluster
 from tests.conftest import FakeClock
 from tests.images import carried, copy_image, mounted, need_mounts, run
 from tests.runpod import RunPodOrigin
-from tests.serving import SLICE, Site, parse_head, request_bytes, settings_for
+from tests.serving import Site, parse_head, request_bytes, settings_for
 from tests.waiting import until
 
 IMAGE = 40 * 2**20
+SLICE = 2 * PART  # which may be torn in its second half alone
 LIMIT = 12 * 2**20
 KEYS = [f"outputs/{number}.mp4" for number in range(32)]
 READERS = 4
@@ -168,10 +170,13 @@ async def body_of(site: Site, key: str) -> tuple[bytes, bool]:
 
 
 def settings_of(origin: RunPodOrigin, disk: Path, logs: Path) -> Config:
-    cache = {"dir": disk / "cache", "size": LIMIT}
+    cache = {"dir": disk / "cache", "size": LIMIT, "slice_size": SLICE}
+    fetch = {"first_run": SLICE, "image_run": 4 * SLICE, "max_run": 4 * SLICE}
     routes = [{"path": "/", "ttl": TTL}]
     log = {"access_file": str(logs / "log")}
-    return settings_for(origin, logs, {"cache": cache, "log": log, "routes": routes})
+    return settings_for(
+        origin, logs, {"cache": cache, "fetch": fetch, "log": log, "routes": routes}
+    )
 
 
 @asynccontextmanager
