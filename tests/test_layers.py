@@ -106,14 +106,15 @@ ALLOWED = {
     # The doctor asks an origin as serving does, and in ways of its own
     "doctor.report": "config_quirks doctor.checkup doctor.finding doctor.patient doctor.verdict",
     "doctor.checkup": "doctor doctor.access doctor.browsers doctor.finding doctor.network "
-    "doctor.patient doctor.reading doctor.speed doctor.validators doctor.writing",
+    "doctor.patient doctor.probe doctor.reading doctor.refusals doctor.speed doctor.validators "
+    "doctor.writing",
     "doctor.writing": "doctor.finding doctor.patient doctor.probe doctor.reading doctor.refusals "
     "upstream",
     "doctor.access": "doctor.finding doctor.patient doctor.probe doctor.refusals upstream",
     "doctor.reading": "doctor.finding doctor.patient doctor.probe doctor.refusals upstream",
     "doctor.validators": "doctor.finding doctor.patient doctor.refusals",
     "doctor.browsers": "doctor.finding doctor.patient doctor.refusals upstream",
-    "doctor.speed": "doctor.finding doctor.patient doctor.refusals",
+    "doctor.speed": "doctor.finding doctor.patient doctor.probe doctor.refusals upstream",
     "doctor.network": "config_origin doctor.finding doctor.patient upstream",
     "doctor.verdict": "config config_quirks doctor.finding doctor.patient",
     "doctor.refusals": "doctor.finding doctor.probe",

@@ -37,7 +37,8 @@ def show(report: Report) -> None:
 def heading(report: Report) -> Iterator[str]:
     patient, origin = report.patient, report.patient.origin
     yield f"Origin {patient.name}: {origin.endpoint}, bucket {origin.bucket}"
-    seconds = f"{patient.probe.requests} requests in {report.seconds:.1f} s"
+    again = f" ({count} of them again)" if (count := patient.probe.repetitions) else ""
+    seconds = f"{patient.probe.requests} requests{again} in {report.seconds:.1f} s"
     length = f" ({format_size(patient.length)})" if patient.length else ""
     yield printable(f"Asked about {patient.key or 'no object'}{length}: {seconds}")
 

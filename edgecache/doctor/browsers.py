@@ -47,8 +47,8 @@ async def cors(patient: Patient) -> Finding:
     try:
         preflight = await patient.probe.send("OPTIONS", url, asked, signed=False)
         status = preflight.status
-    except UpstreamError:
-        status = 0
+    except UpstreamError as error:
+        status = error.forward_status
     patient.learnt.cors = allowed
     if allowed:
         return ok(f"scripts of other sites may read; preflight {status}", allowed=True)

@@ -10,6 +10,8 @@ from edgecache.core.errors import EdgecacheError, UpstreamTimeout
 from edgecache.doctor import access, browsers, network, reading, speed, validators
 from edgecache.doctor.finding import Finding, State, problem, skipped
 from edgecache.doctor.patient import Patient
+from edgecache.doctor.probe import Failing
+from edgecache.doctor.refusals import refusal
 from edgecache.doctor.writing import writing
 
 MOST_SECONDS = 180.0  # for all of it
@@ -97,6 +99,8 @@ async def examined(check: Check, patient: Patient, limit: float) -> Finding:
             return replace(finding, hint=finding.hint.replace("<name>", patient.name))
     except (TimeoutError, UpstreamTimeout):
         return problem(f"no answer in {limit:g} s", SLOW_HINT)
+    except Failing as error:
+        return refusal(error.heard, "it fails each time")
     except EdgecacheError as error:
         hint = error.hint or "the network, or what stands before the store: try again"
         return problem(error.message, hint)

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgecache.config import Origin
 from edgecache.config_fetch import Fetch
@@ -79,6 +80,9 @@ class Patient:
 
         :raises EdgecacheError: as serving has it.
         """
+        return await self.probe.repeated(partial(self._get, key, range_))
+
+    async def _get(self, key: str, range_: RangeSpec | None) -> tuple[Found, Body]:
         self.probe.count()
         found, body = await self.upstream.get(ObjectKey(self.name, key), range_)
         if not isinstance(found, Found):

@@ -8,7 +8,7 @@ from edgecache.core.ranges import parse_content_range
 from edgecache.core.reply import failure
 from edgecache.doctor.finding import Fact, Finding, note, ok, problem, skipped
 from edgecache.doctor.patient import Listed, Patient
-from edgecache.doctor.probe import Heard
+from edgecache.doctor.probe import Failing, Heard
 from edgecache.doctor.refusals import advice, words
 from edgecache.upstream import object_url
 
@@ -21,8 +21,11 @@ async def head(patient: Patient) -> Finding:
     found: dict[str, str] = {}
     for one in patient.samples:
         url = object_url(patient.origin, one.key)
-        heard = await patient.probe.send("HEAD", url)
-        found[one.extension] = str(heard.status)
+        try:
+            status = (await patient.probe.send("HEAD", url)).status
+        except Failing as error:
+            status = error.heard.status
+        found[one.extension] = str(status)
     bad = [f"{heard} for {kind}" for kind, heard in found.items() if heard != "200"]
     if not bad:
         return ok(f"works for {', '.join(found)}", statuses=found)
@@ -92,7 +95,10 @@ async def content_type(patient: Patient) -> Finding:
 async def missing(patient: Patient) -> Finding:
     folder = patient.key.rpartition("/")[0]
     name = f"edgecache-doctor-{secrets.token_hex(4)}"
-    heard = await patient.probe.get(f"{folder}/{name}" if folder else name)
+    try:
+        heard = await patient.probe.get(f"{folder}/{name}" if folder else name)
+    except Failing as error:
+        heard = error.heard
     facts: dict[str, Fact] = {"status": heard.status}
     if heard.status == 404:
         return ok("404", **facts)

@@ -57,5 +57,6 @@ def as_facts(report: Report) -> dict[str, Any]:
         "verdict": asdict(report.verdict),
         "quirks": quirks(patient.learnt).model_dump(),
         "requests": patient.probe.requests,
+        "repetitions": patient.probe.repetitions,
         "seconds": round(report.seconds, 3),
     }

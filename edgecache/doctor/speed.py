@@ -4,13 +4,15 @@ import asyncio
 import time
 from statistics import median
 
-from edgecache.core.errors import EdgecacheError
+from edgecache.core.errors import UpstreamError
 from edgecache.core.model import ByteSpan
 from edgecache.core.ranges import IntRange
 from edgecache.core.units import format_size
 from edgecache.doctor.finding import Finding, milliseconds, note, ok, problem, skipped
 from edgecache.doctor.patient import Patient
+from edgecache.doctor.probe import Failing
 from edgecache.doctor.refusals import words
+from edgecache.upstream import object_url
 
 TIMES = 5
 NOTED, SLOW = 0.5, 2.0  # seconds to the first byte
@@ -19,6 +21,10 @@ STREAMS = 8
 LEAST = 64 * 1024  # bytes below which a rate says nothing
 ENOUGH = 4.0  # seconds: what came until then tells the rate
 LEVELS = (8, 16, 32, 64)
+# One in so many may fail, as they do now and then however many there are at once: a limit refuses
+# more, and each time that it is met.
+FEW = 8
+ROUNDS = 3
 
 
 async def first_byte(patient: Patient) -> Finding:
@@ -83,24 +89,40 @@ async def concurrency(patient: Patient) -> Finding:
     levels = [level for level in LEVELS if level < most] + [min(most, LEVELS[-1])]
     safe = 0
     for level in levels:
-        heard = await asyncio.gather(*(answered(patient) for _ in range(level)))
-        if refused := [one for one in heard if one]:
+        refused: list[str] = []
+        for _ in range(ROUNDS):
+            refused = await unanswered(patient, level)
+            if len(refused) <= max(1, level // FEW):
+                break
+        else:
             return limited(patient, level, safe, refused)
         safe = level
     return ok(f"{safe} at once are answered", safe=safe, tried=safe)
 
 
+async def unanswered(patient: Patient, level: int) -> list[str]:
+    """What went wrong of so many at once."""
+    heard = await asyncio.gather(*(answered(patient) for _ in range(level)))
+    return [one for one in heard if one]
+
+
 async def answered(patient: Patient) -> str:
-    """What went wrong, or ""."""
+    """What went wrong, or "". Not asked again: by then there may be fewer at once."""
+    url = object_url(patient.origin, patient.key)
     try:
-        heard = await patient.probe.get(patient.key, {"Range": "bytes=0-0"})
-    except EdgecacheError as error:
+        heard = await patient.probe.once("GET", url, {"Range": "bytes=0-0"})
+    except Failing as error:
+        return words(error.heard)
+    except UpstreamError as error:
         return error.message
     return "" if heard.found else words(heard)
 
 
 def limited(patient: Patient, level: int, safe: int, refused: list[str]) -> Finding:
     text = f"at {level} at once {len(refused)} were not answered ({refused[0][:60]})"
-    connections = patient.learnt.connections = safe or 1
+    if not safe:
+        hint = "it fails, or stands fewer: try again later, or set origins.<name>.connections"
+        return problem(text, hint, safe=safe, tried=level)
+    connections = patient.learnt.connections = safe
     hint = f"set origins.<name>.connections: {connections}, or use --write-profile"
     return problem(text, hint, safe=safe, tried=level)

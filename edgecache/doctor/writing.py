@@ -21,6 +21,7 @@ from edgecache.upstream import object_url
 log = logging.getLogger("edgecache.doctor")
 
 CHARACTERS = {"=": "=", "#": "#", " ": "space", "+": "+", "é": "UTF-8"}
+WRITTEN = (200, 201, 204)
 CLEARING = 20.0  # seconds, for removing what was put
 TYPE = "image/webp"
 
@@ -37,7 +38,7 @@ class Sandbox:
         if new:
             self.put.append(url)  # before it is sent: a request that is cut may have been heard
         heard = await self.patient.probe.send("PUT", url, {"Content-Type": TYPE}, body=data)
-        if new and 400 <= heard.status < 500 and heard.status != 408:
+        if new and 400 <= heard.status < 500:
             self.put.remove(url)
         return heard
 
@@ -90,9 +91,8 @@ async def cleared(sandbox: Sandbox) -> list[str]:
 
 async def tested(sandbox: Sandbox) -> Finding:
     heard = await sandbox.write("replaced.webp", b"first")
-    if heard.status not in (200, 201, 204):
-        hint = advice(heard)
-        return problem(f"PUT {sandbox.prefix}: {words(heard)}", hint, prefix=sandbox.prefix)
+    if heard.status not in WRITTEN:
+        return unwritten(sandbox, heard)
     trouble = await replaced(sandbox)
     lost, literal = await unreached(sandbox)
     if literal:
@@ -111,9 +111,16 @@ async def tested(sandbox: Sandbox) -> Finding:
     return ok(text, prefix=sandbox.prefix)
 
 
+def unwritten(sandbox: Sandbox, heard: Heard) -> Finding:
+    text = f"PUT {sandbox.prefix}: {words(heard)}"
+    return problem(text, advice(heard), prefix=sandbox.prefix)
+
+
 async def replaced(sandbox: Sandbox) -> Finding | None:
     first = await sandbox.read("replaced.webp")
-    await sandbox.write("replaced.webp", b"second")
+    heard = await sandbox.write("replaced.webp", b"second")
+    if heard.status not in WRITTEN:
+        return unwritten(sandbox, heard)
     second = await sandbox.read("replaced.webp")
     if (first.body, second.body) != (b"first", b"second"):
         hint = "answers are old for a while: keep freshness.ttl above that, or use new names"
@@ -136,7 +143,7 @@ async def unreached(sandbox: Sandbox) -> tuple[list[str], list[str]]:
     for character in CHARACTERS:
         name = f"a{character}b.txt"
         wrote = await sandbox.write(name, character.encode())
-        if wrote.status not in (200, 201, 204):
+        if wrote.status not in WRITTEN:
             lost.append(character)
             continue
         if (await sandbox.read(name)).body != character.encode():

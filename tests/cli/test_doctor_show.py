@@ -41,6 +41,16 @@ async def test_a_transcript(runpod: RunPodOrigin, capsys: pytest.CaptureFixture[
     assert max(map(len, text.splitlines())) <= 100
 
 
+async def test_that_it_had_to_ask_again(
+    runpod: RunPodOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with patient_of(runpod) as patient:
+        patient.probe.requests, patient.probe.repetitions = 9, 2
+        end = verdict(patient.learnt, Costs(), None)
+        show(Report(patient=patient, results=[], verdict=end, seconds=1.0))
+    assert "9 requests (2 of them again) in 1.0 s" in capsys.readouterr().out
+
+
 def test_what_a_terminal_would_act_on_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     results = [Result("a", ok("\x1b[2Jx")), Result("b", note("[red]y", "\x07do"))]
     Console(width=80, markup=False).print(table(results))

@@ -3,10 +3,12 @@
 import pytest
 
 from edgecache.core.errors import EdgecacheError, UpstreamTimeout
+from edgecache.core.ranges import IntRange
 from edgecache.doctor import probe as probe_module
+from edgecache.doctor.probe import Failing
 from edgecache.upstream import object_url
 from tests.doctoring import CLIP, FETCH, patient_of
-from tests.faults import Stall
+from tests.faults import Error, Reset, Stall
 from tests.runpod import RunPodOrigin
 
 
@@ -46,12 +48,50 @@ async def test_there_is_an_end_to_requests(
 
 
 async def test_a_head_that_does_not_come(store: RunPodOrigin) -> None:
-    gate = store.hold(CLIP)
+    gate = store.hold(CLIP, times=None)
     quick = FETCH.model_copy(update={"first_byte_timeout": 0.1})
     async with patient_of(store, fetch=quick) as patient:
         with pytest.raises(UpstreamTimeout):
             await patient.probe.get(CLIP)
     gate.release()
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 524])
+async def test_what_passes_by_itself_is_asked_again(store: RunPodOrigin, status: int) -> None:
+    store.fault(Error(status), key=CLIP)
+    async with patient_of(store) as patient:
+        assert (await patient.probe.get(CLIP)).status == 200
+        assert (patient.probe.requests, patient.probe.repetitions) == (2, 1)
+        store.fault(Error(status), key=CLIP)
+        found, body = await patient.get(CLIP, IntRange(0, 0))  # as serving asks
+        body.close()
+        assert (found.status, patient.probe.repetitions) == (206, 2)
+
+
+async def test_so_is_what_breaks(store: RunPodOrigin) -> None:
+    store.fault(Reset(), key=CLIP, times=2)  # aiohttp mends one unseen
+    async with patient_of(store) as patient:
+        assert (await patient.probe.get(CLIP)).status == 200
+        assert patient.probe.repetitions == 1
+
+
+async def test_but_not_for_ever(store: RunPodOrigin) -> None:
+    store.fault(Error(502), key=CLIP, times=None)
+    async with patient_of(store) as patient:
+        with pytest.raises(Failing) as caught:
+            await patient.probe.get(CLIP)
+    assert (caught.value.heard.status, caught.value.forward_status) == (502, 502)
+    assert len(store.requests) == 4
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 501])
+async def test_what_would_be_said_again_is_not_asked_again(
+    store: RunPodOrigin, status: int
+) -> None:
+    store.fault(Error(status), key=CLIP)
+    async with patient_of(store) as patient:
+        assert (await patient.probe.get(CLIP)).status == status
+    assert len(store.requests) == 1
 
 
 async def test_a_status_is_an_answer_also_where_its_body_stalls(store: RunPodOrigin) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgecache.doctor import reading
 from edgecache.doctor.finding import State
 from tests.doctoring import CLIP, examined, found, patient_of
 from tests.faults import Error, Fields
@@ -22,6 +23,15 @@ async def test_head_that_is_refused_for_media(store: RunPodOrigin) -> None:
     assert finding.state is State.NOTE
     assert finding.text == "403 for .mp4, 403 for .webp; works for .json"
     assert "never sends HEAD" in finding.hint
+
+
+async def test_head_that_always_fails_is_only_noted(store: RunPodOrigin) -> None:
+    async with patient_of(store) as patient:
+        await examined(patient)
+        store.fault(Error(502), key=CLIP, times=None)
+        finding = await reading.head(patient)
+    assert finding.state is State.NOTE
+    assert finding.text == "502 for .mp4; works for .webp, .json"
 
 
 async def test_ranges_that_are_ignored(store: RunPodOrigin) -> None:
@@ -75,7 +85,7 @@ async def test_types_that_are_never_told(store: RunPodOrigin) -> None:
 async def test_what_is_said_of_a_missing_key(
     store: RunPodOrigin, answer: Error, state: State, hint: str
 ) -> None:
-    store.fault(answer, key="outputs/edgecache-doctor-")
+    store.fault(answer, key="outputs/edgecache-doctor-", times=None)
     finding = await found(store, "missing key")
     assert (finding.state, hint in finding.hint) == (state, True)
 

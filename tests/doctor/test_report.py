@@ -64,6 +64,7 @@ async def test_json_has_all_of_it_and_no_secret(store: RunPodOrigin) -> None:
         "verdict",
         "quirks",
         "requests",
+        "repetitions",
         "seconds",
     }
     assert [set(one) for one in facts["checks"]] == [

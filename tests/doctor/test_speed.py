@@ -2,7 +2,8 @@
 
 import pytest
 
-from edgecache.doctor import speed
+from edgecache.core.errors import EdgecacheError
+from edgecache.doctor import probe, speed
 from edgecache.doctor.finding import State
 from tests.doctoring import CLIP, examined, found, patient_of
 from tests.faults import Error
@@ -30,9 +31,10 @@ async def test_a_slow_first_byte(store: RunPodOrigin, monkeypatch: pytest.Monkey
 
 
 async def test_an_origin_that_fails_now_and_then(store: RunPodOrigin) -> None:
-    store.fault(Error(502), key=CLIP, range="bytes=0-0", skip=2)  # one is the read's, one a time's
+    # One is the read's, one a time's. Serving repeats such refusals of what was readable.
+    store.fault(Error(403, "AccessDenied"), key=CLIP, range="bytes=0-0", skip=2)
     finding = await found(store, "first byte")
-    assert finding.text == "502 InternalError at request 2 of 5"
+    assert finding.text == "403 AccessDenied at request 2 of 5"
 
 
 async def test_rates_with_one_connection_and_eight(
@@ -88,6 +90,52 @@ async def test_a_store_that_stands_only_so_many(
     assert finding.text == "at 16 at once 16 were not answered (503 SlowDown)"
     assert finding.hint == "set origins.<name>.connections: 8, or use --write-profile"
     assert patient.learnt.connections == 8
+
+
+@pytest.mark.parametrize(
+    ("failing", "safe"),
+    [
+        ({8: [8, 8, 0]}, 16),  # it was another's doing
+        ({8: [1] * 3, 16: [2] * 3}, 16),  # now and then
+        ({16: [3, 16, 3]}, 8),
+    ],
+    ids=["not each time", "few", "each time"],
+)
+async def test_a_limit_is_one_that_is_met_each_time(
+    store: RunPodOrigin,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: dict[int, list[int]],
+    safe: int,
+) -> None:
+    async def unanswered(_: object, level: int) -> list[str]:
+        return ["502"] * (failing[level].pop(0) if failing.get(level) else 0)
+
+    monkeypatch.setattr(speed, "unanswered", unanswered)
+    async with patient_of(store) as patient:
+        finding = await speed.concurrency(patient)
+        assert finding.facts["safe"] == safe
+        assert patient.learnt.connections == (None if safe == 16 else safe)
+
+
+async def test_where_nothing_is_answered_there_is_no_limit_to_learn(store: RunPodOrigin) -> None:
+    async with patient_of(store) as patient:
+        await examined(patient)
+        store.fault(Error(502), times=None)
+        finding = await speed.concurrency(patient)
+        assert finding.text == "at 8 at once 8 were not answered (502 InternalError)"
+        assert (finding.state, finding.facts["safe"]) == (State.PROBLEM, 0)
+        assert "try again later" in finding.hint
+        assert patient.learnt.connections is None
+
+
+async def test_that_the_doctor_may_ask_no_more_is_no_limit_of_the_store(
+    store: RunPodOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "MOST_REQUESTS", 10)
+    async with patient_of(store) as patient:
+        with pytest.raises(EdgecacheError, match="no more requests"):
+            await speed.concurrency(patient)
+        assert patient.learnt.connections is None
 
 
 async def test_a_refusal_and_a_silence_are_no_answers(store: RunPodOrigin) -> None:

@@ -65,6 +65,23 @@ async def test_an_etag_that_stays(store: RunPodOrigin) -> None:
     assert (finding.state, "new names" in finding.hint) == (State.PROBLEM, True)
 
 
+async def test_an_object_that_cannot_be_replaced(store: RunPodOrigin) -> None:
+    store.fault(Error(403, "AccessDenied"), key=OURS, skip=2)  # the first PUT and its GET pass
+    finding = await found(store, "writing")
+    assert finding.state is State.PROBLEM
+    assert "PUT edgecache-doctor/" in finding.text
+    assert finding.text.endswith("403 AccessDenied")
+
+
+async def test_a_store_that_fails_now_is_no_store_that_cannot(store: RunPodOrigin) -> None:
+    store.quirks.undecoded = "="
+    store.fault(Error(502), key=OURS, skip=4, times=None)  # what it is asked of the names
+    async with patient_of(store) as patient:
+        finding = (await examined(patient, "writing"))["writing"]
+        assert (finding.state, patient.learnt.path_safe) == (State.PROBLEM, None)
+    assert "could not be removed" in finding.text
+
+
 async def test_keys_that_may_only_read(store: RunPodOrigin) -> None:
     store.fault(Error(403, "AccessDenied"), key=OURS, times=None)
     finding = await found(store, "writing")
