@@ -146,7 +146,9 @@ ALLOWED = {
     "store.writer": "store.folder tasks",
     "store.wrong_slices": "store.files",
     "store.open_slice": "store store.at_once store.files store.slice_format",
-    "store.folder": "store.files store.index store.index_files store.index_rows store.slice_format",
+    "store.folder": "store.files store.index store.index_files store.index_rows store.packed_rows "
+    "store.slice_format",
+    "store.packed_rows": "store.files store.index_files store.index_rows",
     "store.index": "store store.index_files store.index_rows store.mark_format store.mark_rows "
     "store.meta_format store.rows",
     "store.index_files": "store.files",
@@ -248,7 +250,8 @@ OWNERS = {
     "botocore": "signing listing",
     "aiobotocore": "listing",
     "diskcache": "store.rows store.index",
-    "sqlite3": "store.rows store.row_reader store.row_lister store.index store.index_rows",
+    "sqlite3": "store.rows store.row_reader store.row_lister store.index store.index_rows "
+    "store.packed_rows",
     "xxhash": "store.slice_format store.meta_format store.mark_format",
     "prometheus_client": "metrics families",
     "pydantic": "config config_fetch config_listen config_origin config_quirks config_section "

@@ -5,11 +5,11 @@ versions were replaced at the origin, and which stored responses no longer have 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from edgecache.core.model import Removal, SliceKey
-from edgecache.core.policy import GOES_FIRST, Loaded, Policy, Popularity
+from edgecache.core.policy import Loaded, Policy, Popularity
 
 
 def short(version: str) -> int:
@@ -61,27 +61,15 @@ class Ledger:
         self._without_slices.pop(key.version, None)
         return gone + self._evicted(victims)
 
-    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> int:
+    def load(self, slices: Iterable[Loaded], age: float = 0.0, pinned: Container[str] = ()) -> int:
         """Take in what is on the disk, oldest first, before anything else; how many slices that
-        is. `shrink` has what is too much."""
-        others: dict[str, int] = {}
-        self._superseded = set()
-        self._policy.load(self._seen(slices, others), age)
+        is. `pinned` are versions. `shrink` has what is too much."""
+        later, self._superseded = self._policy.load(slices, age, pinned)
         self._slices_of = {}
-        for version, count in others.items():
+        for version, count in later.items():
             number, first = short(version), SliceKey(version, 0) in self._policy
             self._slices_of[number] = self._slices_of.get(number, 0) + count + first
         return len(self)
-
-    def _seen(self, slices: Iterable[Loaded], others: dict[str, int]) -> Iterator[Loaded]:
-        """Counts all but first slices on their way. A million: no calls but into C."""
-        for one in slices:
-            (version, number), _, _, priority, _ = one
-            if number:
-                others[version] = others.get(version, 0) + 1
-            if priority == GOES_FIRST:
-                self._superseded.add(version)
-            yield one
 
     @property
     def age(self) -> float:

@@ -10,12 +10,12 @@ other: a crawl ages what is popular half as fast.
 Rule of this module: two integers a slice, and lists of them by priority; a million slices are held.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from edgecache.core.ghosts import Ghosts
 from edgecache.core.model import SliceKey
 from edgecache.core.places import Places
-from edgecache.core.policy import GOES_FIRST, WORN, Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, WORN, Loaded, Popularity, Taken
 
 FAVOUR = 64 * 2**10  # C0: what makes small slices dearer, in bytes
 LEAST_SIZE = 4096
@@ -38,12 +38,16 @@ LARGEST = 2**SIZE_BITS - 1
 PLACE_BITS = SIZE_BITS + COUNT_BITS  # those below the place
 
 
+NUMBER_BITS = 32
+LAST_NUMBER = 2**NUMBER_BITS - 1
+
+
 def packed(key: SliceKey) -> int:
-    return int(key.version, 16) << 32 | key.number
+    return int(key.version, 16) << NUMBER_BITS | key.number
 
 
 def unpacked(key: int) -> SliceKey:
-    return SliceKey(f"{key >> 32:032x}", key & 0xFFFFFFFF)
+    return SliceKey(f"{key >> NUMBER_BITS:032x}", key & LAST_NUMBER)
 
 
 class LfudaPolicy:
@@ -129,7 +133,9 @@ class LfudaPolicy:
         self._ghosts.add(name, 1, most=self._remembered)
         return False
 
-    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> None:
+    def load(
+        self, slices: Iterable[Loaded], age: float = 0.0, pinned: Container[str] = ()
+    ) -> Taken:
         """A million of them: so the loop has no calls but into C, and nothing of them is kept but
         what stays."""
         self._places = Places()
@@ -137,26 +143,30 @@ class LfudaPolicy:
         self._changed = set()
         self._base = age
         states, by_place, total = {}, self._places.queues(), 0
-        for (version, number), size, count, priority, pinned in slices:
+        later: dict[int, int] = {}
+        for packed_name, size, count, priority in slices:
+            name = int.from_bytes(packed_name, "big")
             if count:
                 place = FIRST + int((priority - age) * STEP)
-                if place < FIRST:
-                    place = DEMOTED if priority == GOES_FIRST else FIRST
+                if not FIRST <= place < PINNED:
+                    place = bounded(place, priority)
             else:
                 count = 1
                 worth = (1 - FIRST_HIT) * STEP * (1 + FAVOUR / max(size, LEAST_SIZE))
                 place = FIRST + int(worth)
-            if place >= PINNED:
-                place = PINNED - 1
-            if pinned and place != DEMOTED:
+            if pinned and place != DEMOTED and f"{name >> NUMBER_BITS:032x}" in pinned:
                 place += PINNED
-            name = int(version, 16) << 32 | number
-            held = size << COUNT_BITS | min(count, MOST_COUNTED)
+            if name & LAST_NUMBER:
+                version = name >> NUMBER_BITS
+                later[version] = later.get(version, 0) + 1
+            held = size << COUNT_BITS | (count if count < MOST_COUNTED else MOST_COUNTED)
             states[name] = place << PLACE_BITS | held
             by_place[place].append(name)
             total += size
         self._states, self._size = states, total
         self._places.load(by_place)
+        demoted = {unpacked(name).version for name in by_place.get(DEMOTED, ())}
+        return Taken({f"{version:032x}": count for version, count in later.items()}, demoted)
 
     def shrink(self, limit: int) -> dict[SliceKey, int]:
         self._limit = max(limit, 0)
@@ -239,6 +249,13 @@ class LfudaPolicy:
     @property
     def size(self) -> int:
         return self._size
+
+
+def bounded(place: int, priority: float) -> int:
+    """Of what another hand wrote, or of before the age; and of what was demoted."""
+    if place < FIRST:
+        return DEMOTED if priority == GOES_FIRST else FIRST
+    return min(place, PINNED - 1)
 
 
 def parts(state: int) -> tuple[int, int, int]:

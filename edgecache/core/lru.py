@@ -1,10 +1,10 @@
 """Least recently used: what most caches do, to compare with. Rule: nothing but the order of use."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from edgecache.core.model import SliceKey
-from edgecache.core.policy import GOES_FIRST, WORN, Loaded, Popularity
+from edgecache.core.policy import GOES_FIRST, WORN, Loaded, Popularity, Taken, key_of
 
 
 class LruPolicy:
@@ -58,17 +58,27 @@ class LruPolicy:
             self._refused.popitem(last=False)
         return False
 
-    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> None:
+    def load(
+        self, slices: Iterable[Loaded], age: float = 0.0, pinned: Container[str] = ()
+    ) -> Taken:
         for order in (self._demoted, self._recent, self._pinned):
             order.clear()
-        known = sorted(slices, key=lambda one: one.priority if one.count else 0.0)
-        for key, size, count, priority, pinned in known:
+        self._used.clear()
+        self._changed.clear()
+        taken = Taken({}, set())
+        self._size = 0
+        for name, size, count, priority in sorted(slices, key=last_use):
+            key = key_of(name)
             if priority == GOES_FIRST:
                 self._demoted[key] = size
+                taken.demoted.add(key.version)
             else:
-                (self._pinned if pinned else self._recent)[key] = size
+                (self._pinned if key.version in pinned else self._recent)[key] = size
             self._used[key] = Popularity(count, priority)
-        self._size = sum(one.size for one in known)
+            self._size += size
+            if key.number:
+                taken.later[key.version] = taken.later.get(key.version, 0) + 1
+        return taken
 
     def shrink(self, limit: int) -> dict[SliceKey, int]:
         self._limit = max(limit, 0)
@@ -121,3 +131,8 @@ class LruPolicy:
     @property
     def size(self) -> int:
         return self._size
+
+
+def last_use(one: Loaded) -> float:
+    _, _, count, priority = one
+    return priority if count else 0.0

@@ -5,7 +5,7 @@ be off the disk before the new slice is on it. Demoted slices go first, pinned o
 given, in seconds of a clock that goes on over restarts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple, Protocol
 
 from edgecache.core.model import SliceKey
@@ -16,14 +16,25 @@ GOES_FIRST = -1.0
 WORN = 2**20
 
 
-class Loaded(NamedTuple):
-    """A slice as the last process left it; count 0: nobody knows how popular it was."""
+# A slice as the last process left it: (name, size, count, priority); count 0: nobody knows how
+# popular it was. Plain, and the name in one piece: at a start there may be a million.
+Loaded = tuple[bytes, int, int, float]
 
-    key: SliceKey
-    size: int
-    count: int  # type: ignore[assignment]  # not tuple's method
-    priority: float
-    pinned: bool = False
+
+def name_of(key: SliceKey) -> bytes:
+    """20 bytes: the version, and the number, big-endian."""
+    return bytes.fromhex(key.version) + key.number.to_bytes(4, "big")
+
+
+def key_of(name: bytes) -> SliceKey:
+    return SliceKey(name[:16].hex(), int.from_bytes(name[16:], "big"))
+
+
+class Taken(NamedTuple):
+    """What a load has seen, for who would have to go through all once more."""
+
+    later: dict[str, int]  # how many slices each version has beside its first
+    demoted: set[str]  # versions
 
 
 class Popularity(NamedTuple):
@@ -51,9 +62,12 @@ class Policy(Protocol):
         """Whether `key` is worth a write, asked where writes are dear. A refusal is remembered, so
         that who asks again gets another answer."""
 
-    def load(self, slices: Iterable[Loaded], age: float = 0.0) -> None:
+    def load(
+        self, slices: Iterable[Loaded], age: float = 0.0, pinned: Container[str] = ()
+    ) -> Taken:
         """All there is, oldest first, also beyond the limit: `shrink` has the victims. `age` is as
-        the last process left it, and no slice but demoted or pinned ones has a priority below."""
+        the last process left it, and no slice but demoted or pinned ones has a priority below;
+        `pinned` are versions."""
 
     def shrink(self, limit: int) -> dict[SliceKey, int]:
         """Set the limit, higher or lower; the victims that a lower one asks for."""

@@ -198,9 +198,9 @@ class DiskStore(DiskRows):
         for key, count, priority in self._ledger.changed():
             yield count, priority, self._folder.files.name(key)
 
-    def _on_look(self, free: int) -> None:
+    def _on_look(self, free: int, footprint: int) -> None:
         before = self._room.pressure
-        self._room.look(self._ledger.size, free - self._min_free)
+        self._room.look(self._ledger.size, free - self._min_free, footprint)
         if not before and self._room.pressure:
             log.warning("cache.min_free, not cache.size, bounds the cache now free=%d", free)
         elif before and not self._room.pressure:

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,7 @@ BLOCK = 4096
 ENTRY = 64
 
 TREE = re.compile(r"v[0-9]+-[0-9]+")
-SLICE = r"([0-9a-f]{2})/(\1[0-9a-f]{30})-(0|[1-9][0-9]{0,9})"
+SLICE = r"([0-9a-f]{2})/(\1[0-9a-f]{30})-(0|[1-9][0-9]{0,8})"  # numbers that fit into 32 bits
 NAME = re.compile(f"{TREE.pattern}/{SLICE}")
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # An open that fails for one of these says nothing of the file.
@@ -82,13 +82,14 @@ class SliceFiles:
         self._tree = f"v{FORMAT}-{slice_size}"
         self._own = re.compile(f"{self._tree}/{SLICE}")
         self._start = len(f"{self._tree}/ab/")  # of the version in a name
-        self._writing = directory / "writing"
+        self._writing = f"{self._path}/writing"
 
     def prepare(self) -> list[str]:
         """Make the folder of this slice size, and drop what others left: the half written file
         of a crash, and empty folders of another slice size. The folders that have files.
         """
-        self._writing.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._writing)
         self.folders, places = 0, []
         for tree in filter(TREE.fullmatch, names(self._directory)):
             make_way(self._directory / tree)
@@ -121,22 +122,17 @@ class SliceFiles:
         return SliceKey(version, int(number))
 
     def slices(
-        self,
-        rows: Iterable[tuple[str, int, int, float]],
-        pinned: Container[str],
-        others: list[str],
+        self, rows: Iterable[tuple[str, int, int, float]], others: list[str]
     ) -> Iterator[Loaded]:
         """Of names with the lengths of their files, counts and priorities: the slices; `others`
         gets the names of none. A million of them before anything is served: so no calls but into
         C, and none of them is kept here."""
-        start, stop = self._start, self._start + 32
-        is_own, new = self._own.fullmatch, tuple.__new__
+        start, stop, is_own = self._start, self._start + 32, self._own.fullmatch
+        version_of = bytes.fromhex
         for name, length, count, priority in rows:
             if is_own(name):
-                version = name[start:stop]
-                key = new(SliceKey, (version, int(name[stop + 1 :])))
-                size = -(-length // BLOCK) * BLOCK + ENTRY
-                yield new(Loaded, (key, size, count, priority, version in pinned))
+                packed = version_of(name[start:stop]) + int(name[stop + 1 :]).to_bytes(4, "big")
+                yield packed, -(-length // BLOCK) * BLOCK + ENTRY, count, priority
             else:
                 others.append(name)
 
@@ -150,10 +146,10 @@ class SliceFiles:
         length = sum(map(len, parts))
         try:
             self._write(parts)
-            self._give_name(self._directory / self.name(key))
+            self._give_name(f"{self._path}/{self.name(key)}")
         except OSError:
             with suppress(OSError):
-                self._writing.unlink()
+                os.unlink(self._writing)
             raise
         return length
 
@@ -165,21 +161,22 @@ class SliceFiles:
         finally:
             os.close(fd)
 
-    def _give_name(self, path: Path) -> None:
+    def _give_name(self, path: str) -> None:
         if not has_place(path):
-            for folder in (path.parent.parent, path.parent):
+            shard = Path(path).parent
+            for folder in (shard.parent, shard):
                 make_way(folder)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shard.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folders += 1
-        self._writing.rename(path)
+        os.rename(self._writing, path)
 
     def unlink(self, names: Iterable[str]) -> None:
         """Only what has the name of a slice: names may come out of the index."""
         for name in filter(NAME.fullmatch, names):
-            path = self._directory / name
+            path = f"{self._path}/{name}"
             with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 if has_place(path):
-                    path.unlink()
+                    os.unlink(path)
 
     def open(self, key: SliceKey, meta: ObjectMeta) -> OpenedFile:
         """The file, verified as far as an `OpenedFile` is.
@@ -276,7 +273,7 @@ class SliceFiles:
     def probe(self) -> None:
         """:raises OSError: a file could not be written."""
         self._write([b"probe"])
-        self._writing.unlink()
+        os.unlink(self._writing)
 
 
 def read_whole(descriptor: int, length: int) -> bytes:
@@ -293,22 +290,23 @@ def read_whole(descriptor: int, length: int) -> bytes:
 def names(folder: Path) -> list[str]:
     """What is in a folder, nothing if it is none. As a hundred thousand Paths it took a second."""
     try:
-        return os.listdir(folder)  # noqa: PTH208
+        return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def is_folder(path: Path) -> bool:
+def is_folder(path: str | Path) -> bool:
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
+        return stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
 
 
-def has_place(path: Path) -> bool:
+def has_place(path: str) -> bool:
     """Whether the folders that a slice's file is in are folders."""
-    shard = path.parent
-    return is_folder(shard) and is_folder(shard.parent)
+    shard, _, _ = path.rpartition("/")
+    tree, _, _ = shard.rpartition("/")
+    return is_folder(shard) and is_folder(tree)
 
 
 def make_way(folder: Path) -> None:

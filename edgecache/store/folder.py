@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from edgecache.store.files import BLOCK, SliceFiles, names
 from edgecache.store.index import SliceIndex, Use
 from edgecache.store.index_files import inode
 from edgecache.store.index_rows import Found, Rows, Take
+from edgecache.store.packed_rows import MANY, NotRead, packed_slices
 from edgecache.store.slice_format import Buffer
 
 log = logging.getLogger("edgecache.store")
@@ -72,11 +73,11 @@ class NoRoom(StoreError):
     """A change would take what is to stay free of the file system. Nothing is wrong."""
 
 
-# Takes slices and what they take, oldest first, and the age of the policy; how many they were.
-Load = Callable[[Iterable[Loaded], float], int]
+# Takes slices, oldest first, the age of the policy and the pinned versions; how many they were.
+Load = Callable[[Iterable[Loaded], float, Container[str]], int]
 
 
-def count_slices(slices: Iterable[Loaded], _age: float) -> int:
+def count_slices(slices: Iterable[Loaded], _age: float, _pinned: Container[str]) -> int:
     """For who does not want them."""
     return sum(1 for _ in slices)
 
@@ -113,7 +114,8 @@ class SliceFolder:
         self.change = CHANGE * self.batch // 16  # what SQLite may write for one change
         self._min_free = min_free
         self._pins = pins
-        self._directory = directory
+        self._directory, self._slice_size = directory, slice_size
+        self._lock_path = directory / LOCK
         self._lock = -1
         self._replaced = False  # under us, since it was attached
 
@@ -137,8 +139,14 @@ class SliceFolder:
 
             def take(found: Found) -> int:
                 others.clear()
-                slices = self.files.slices(found.rows, found.pinned, others)
-                return load(slices, found.age) + len(others)
+                if found.total >= MANY:
+                    try:
+                        packed = packed_slices(self._directory, self._slice_size)
+                        return load(packed, found.age, found.pinned)
+                    except NotRead as error:
+                        log.info("index not read by another process error=%s", error)
+                slices = self.files.slices(found.rows, others)
+                return load(slices, found.age, found.pinned) + len(others)
 
             rows = self._open_index(take)
             slices = rows.slices - len(others)
@@ -178,7 +186,7 @@ class SliceFolder:
             raise StoreError("cache.dir is not open")
         held = os.fstat(self._lock)
         try:
-            if inode(self._directory / LOCK) == (held.st_dev, held.st_ino):
+            if inode(self._lock_path) == (held.st_dev, held.st_ino):
                 return
         except (FileNotFoundError, NotADirectoryError):
             pass
@@ -204,7 +212,7 @@ class SliceFolder:
         if self._lock >= 0:
             return
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(self._directory / LOCK, flags, 0o600)
+        lock = os.open(self._lock_path, flags, 0o600)
         try:
             take_lock(lock, self._directory)
         except (OSError, FolderInUse):
@@ -255,13 +263,14 @@ class SliceFolder:
         with self._changing():
             self.index.remember(uses, age)
 
-    def free(self) -> int | None:
-        """Bytes of the file system that anybody may take; None: it does not say."""
+    def free(self) -> tuple[int, int] | None:
+        """Bytes of the file system that anybody may take, and `footprint` at that moment; None: it
+        does not say."""
         try:
             disk = os.statvfs(self._directory)
         except OSError:
             return None
-        return disk.f_bavail * disk.f_frsize
+        return disk.f_bavail * disk.f_frsize, self.footprint
 
     def save_meta(self, meta: ObjectMeta) -> bool:
         with self._changing():

@@ -172,7 +172,7 @@ class SliceIndex:
 
     def _load(self, take: Take, pins: Iterable[ObjectKey]) -> Rows:
         if not (self._directory / DATABASE[0]).exists():
-            return Rows(take(Found((), (), 0.0)), 0)
+            return Rows(take(Found((), (), 0.0, 0)), 0)
         with closing(self._connection("rw")) as connection:
             return load(connection, self._policy, take, pins)
 

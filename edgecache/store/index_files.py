@@ -25,25 +25,25 @@ Inodes = tuple[tuple[int, int], ...]
 class IndexFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._paths = tuple(directory / name for name in DATABASE)
 
     def are_blocked(self) -> bool:
         """Whether something is in their place that is no file, or none of ours."""
-        found = [self._directory / name for name in DATABASE]
         return any(
             not stat.S_ISREG(path.lstat().st_mode) or not os.access(path, os.W_OK)
-            for path in found
+            for path in self._paths
             if os.path.lexists(path)
         )
 
     def found(self) -> Inodes | None:
         """The files that are there; None: not all are."""
         try:
-            return tuple(inode(self._directory / name) for name in DATABASE)
+            return tuple(map(inode, self._paths))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def set_aside(self) -> None:
-        there = [name for name in DATABASE if os.path.lexists(self._directory / name)]
+        there = [path for path in self._paths if os.path.lexists(path)]
         if there:
             newest, oldest = (self._directory / name for name in BROKEN)
             remove(oldest)
@@ -51,12 +51,12 @@ class IndexFiles:
                 newest.rename(oldest)
             remove(newest)
             newest.mkdir(mode=0o700)
-        for name in there:
-            (self._directory / name).rename(self._directory / BROKEN[0] / name)
+        for path in there:
+            path.rename(self._directory / BROKEN[0] / path.name)
 
     def sizes(self) -> tuple[int, ...]:
         """Bytes on disk of each."""
-        return tuple(size(self._directory / name) for name in DATABASE)
+        return tuple(map(size, self._paths))
 
     def aside(self) -> int:
         """Bytes of those that were set aside."""

@@ -24,6 +24,7 @@ class Found(NamedTuple):
     rows: Iterable[tuple[str, int, int, float]]  # name, length, count, priority; oldest first
     pinned: Container[str]  # versions
     age: float  # of the policy
+    total: int  # of all rows, those of stored responses too
 
 
 # Takes what was found before, if anything, for nothing; how many rows there were.
@@ -102,9 +103,9 @@ def load(
             connection.execute(FORGET_USES)
             connection.execute(FORGET_AGE)
     pinned = versions(connection, pins)
-    slices = take(Found(connection.execute(SELECT_SLICES), pinned, age(connection)))
     # To count is quick: indexes tell. To look for what to delete is to read all rows once more.
     (count,) = connection.execute(COUNT).fetchone()
+    slices = take(Found(connection.execute(SELECT_SLICES), pinned, age(connection), count))
     (tagged,) = connection.execute(COUNT_VERSIONS).fetchone()
     last_mark, marks = load_marks(connection.execute)
     if others := count - slices - tagged - len(marks) - (last_mark > 0):

@@ -34,11 +34,12 @@ class Room:
         self._lingering = lingering
         self._most = limit  # the lower of the two bounds
 
-    def look(self, slices: int, spare: int) -> None:
+    def look(self, slices: int, spare: int, footprint: int) -> None:
         """`spare` bytes, less than none maybe, are free beyond `min_free`, once all changes that
-        have ended are done; `slices` are in the books."""
-        on_disk = self.used(slices) - self.entering + (0 if self._linger else self.leaving)
-        self._most = max(min(self.limit, on_disk + spare), 0)
+        have ended are done; `slices` are in the books. `footprint` is of when that was seen: the
+        writer may be further on."""
+        files = self._files(slices) - self.entering + (0 if self._linger else self.leaving)
+        self._most = max(min(self.limit, files + footprint + spare), 0)
 
     @property
     def pressure(self) -> int:
@@ -65,8 +66,10 @@ class Room:
 
     def used(self, slices: int) -> int:
         """Bytes on disk."""
-        files = slices + self._writer.unswept + self._open.unlinked + self.held
-        return files + self._writer.footprint
+        return self._files(slices) + self._writer.footprint
+
+    def _files(self, slices: int) -> int:
+        return slices + self._writer.unswept + self._open.unlinked + self.held
 
 
 def slack(limit: int, slice_size: int) -> int:

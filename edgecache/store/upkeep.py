@@ -31,10 +31,10 @@ class Upkeep:
         *,
         uses: Callable[[], Iterable[Use]],
         age: Callable[[], float],
-        on_look: Callable[[int], None],
+        on_look: Callable[[int, int], None],
     ) -> None:
         """`uses` gives what has changed since it was asked last, `age` what goes with it; `on_look`
-        is told how many bytes of the file system are free."""
+        is told how many bytes of the file system are free, and what all but slices took then."""
         self._folder = folder
         self._writer = writer
         self._tasks = tasks
@@ -55,9 +55,9 @@ class Upkeep:
 
     async def look(self) -> None:
         # In the writer's order: what it wrote before is on the disk, and nothing else yet.
-        free = await self._writer.change(self._folder.free)
-        if free is not None:
-            self._on_look(free)
+        found = await self._writer.change(self._folder.free)
+        if found is not None:
+            self._on_look(*found)
 
     async def _remember(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -214,7 +215,7 @@ async def test_a_folder_that_cannot_be_changed(
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(os, "unlink", refuse)
         result = await verify(damaged, "--repair")
     assert result.exit_code == 1
     assert "edgecache: a slice cannot be removed: Read-only file system\n" in result.output

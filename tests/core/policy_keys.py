@@ -3,7 +3,12 @@
 from hashlib import blake2b
 
 from edgecache.core.model import SliceKey
+from edgecache.core.policy import Loaded, name_of
 
 
 def key_of(name: str, number: int) -> SliceKey:
     return SliceKey(blake2b(name.encode(), digest_size=16).hexdigest(), number)
+
+
+def loaded(key: SliceKey, size: int, count: int, priority: float) -> Loaded:
+    return name_of(key), size, count, priority

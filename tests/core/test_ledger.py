@@ -7,11 +7,12 @@ from edgecache.core.ledger import Gone, Ledger
 from edgecache.core.model import Removal, SliceKey
 from edgecache.core.policies import make_policy
 from edgecache.core.policy import GOES_FIRST, Loaded, Popularity
+from tests.core.policy_keys import loaded
 
 NOW = 1_700_000_000.0
 
-OLD = [SliceKey("0d", number) for number in range(3)]
-NEW = [SliceKey("ee", number) for number in range(3)]
+OLD = [SliceKey("0d" * 16, number) for number in range(3)]
+NEW = [SliceKey("ee" * 16, number) for number in range(3)]
 
 
 def ledger_of(*keys: SliceKey, spare: int = 0) -> Ledger:
@@ -30,7 +31,7 @@ def test_a_budget_that_has_shrunk_takes_more_than_the_new_slice_needs() -> None:
 
 def test_what_was_on_the_disk_is_taken_in_as_far_as_it_fits() -> None:
     ledger = Ledger(make_policy("lru"), spare=0)
-    ledger.load([Loaded(key, 10, 0, 0.0) for key in OLD])
+    ledger.load([loaded(key, 10, 0, 0.0) for key in OLD])
     gone = ledger.shrink(20)
     assert gone == [Gone(OLD[0], 10, Removal.EVICTED)]
     assert (len(ledger), ledger.size) == (2, 20)
@@ -45,21 +46,21 @@ def test_what_does_not_fit_evicts_nothing() -> None:
 
 def test_slices_of_a_superseded_version_go_first_and_are_counted_as_such() -> None:
     ledger = ledger_of(*NEW, *OLD)
-    ledger.supersede("0d", range(3))
+    ledger.supersede("0d" * 16, range(3))
     assert ledger.shrink(30) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
 
 
 def test_a_slice_that_comes_after_its_version_was_superseded_goes_first_too() -> None:
     ledger = ledger_of(NEW[0], *OLD[:2])
-    ledger.supersede("0d", range(2))
+    ledger.supersede("0d" * 16, range(2))
     ledger.add(OLD[2], 10, budget=1000, now=NOW)
     assert ledger.shrink(10) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
 
 
 def test_a_version_that_the_origin_has_again_is_like_any_other_from_then_on() -> None:
     ledger = ledger_of(NEW[0], OLD[0])
-    ledger.supersede("0d", range(1))
-    ledger.meta_saved("0d")
+    ledger.supersede("0d" * 16, range(1))
+    ledger.meta_saved("0d" * 16)
     ledger.add(OLD[1], 10, budget=1000, now=NOW)
     assert [gone.key for gone in ledger.shrink(0)] == [OLD[0], NEW[0], OLD[1]]
 
@@ -67,7 +68,7 @@ def test_a_version_that_the_origin_has_again_is_like_any_other_from_then_on() ->
 def test_superseded_ends_with_the_last_slice() -> None:
     """The object may get its old bytes back: another slice of that version is like any other."""
     ledger = ledger_of(OLD[0])
-    ledger.supersede("0d", range(1))
+    ledger.supersede("0d" * 16, range(1))
     ledger.shrink(0)
     ledger.add(OLD[0], 10, budget=100, now=NOW)
     assert ledger.shrink(0) == [Gone(OLD[0], 10, Removal.EVICTED)]
@@ -75,7 +76,7 @@ def test_superseded_ends_with_the_last_slice() -> None:
 
 def test_to_supersede_the_unknown_is_nothing() -> None:
     ledger = ledger_of(NEW[0])
-    ledger.supersede("0d", range(1000))
+    ledger.supersede("0d" * 16, range(1000))
     assert ledger.shrink(0) == [Gone(NEW[0], 10, Removal.EVICTED)]
 
 
@@ -99,17 +100,17 @@ def test_stored_responses_without_a_slice_are_bounded() -> None:
 
 def test_a_stored_response_stays_as_long_as_its_version_has_a_slice() -> None:
     ledger = ledger_of(*NEW)
-    ledger.meta_saved("ee")
+    ledger.meta_saved("ee" * 16)
     ledger.remove(NEW[0], Removal.CORRUPT)
     ledger.shrink(10)
     assert ledger.emptied(most=10) == []
     ledger.shrink(0)
-    assert ledger.emptied(most=10) == ["ee"]
+    assert ledger.emptied(most=10) == ["ee" * 16]
 
 
 def test_the_first_slice_of_a_version_keeps_its_stored_response() -> None:
     ledger = Ledger(make_policy("lru"), spare=1)
-    ledger.meta_saved("ee")
+    ledger.meta_saved("ee" * 16)
     ledger.add(NEW[0], 10, budget=100, now=NOW)
     ledger.meta_saved("0e")
     ledger.access(NEW[0], NOW)
@@ -117,7 +118,7 @@ def test_the_first_slice_of_a_version_keeps_its_stored_response() -> None:
 
 
 def test_of_much_that_is_too_much_a_part_at_a_time() -> None:
-    keys = [SliceKey("aa", number) for number in range(100)]
+    keys = [SliceKey("aa" * 16, number) for number in range(100)]
     ledger = ledger_of(*keys)
     assert ledger.count(50) == 5
     assert [one.key for one in ledger.shrink(200, most=16)] == keys[:16]
@@ -129,7 +130,7 @@ def test_of_much_that_is_too_much_a_part_at_a_time() -> None:
 
 def test_the_age_is_the_policy_s() -> None:
     ledger = Ledger(make_policy("lfuda"), spare=0)
-    ledger.load([Loaded(key, 10, 1, 7.0) for key in OLD], 5.0)
+    ledger.load([loaded(key, 10, 1, 7.0) for key in OLD], 5.0)
     assert ledger.age == 5.0
     ledger.shrink(0)
     assert ledger.age == 7.0
@@ -137,8 +138,8 @@ def test_the_age_is_the_policy_s() -> None:
 
 def test_a_version_is_superseded_after_a_restart_too() -> None:
     ledger = Ledger(make_policy("lru"), spare=0)
-    old = [Loaded(key, 10, 1, GOES_FIRST) for key in OLD]
-    assert ledger.load([Loaded(NEW[0], 10, 1, 1.0), *old]) == 4
+    old = [loaded(key, 10, 1, GOES_FIRST) for key in OLD]
+    assert ledger.load([loaded(NEW[0], 10, 1, 1.0), *old]) == 4
     assert ledger.shrink(10) == [Gone(key, 10, Removal.SUPERSEDED) for key in OLD]
 
 
@@ -146,16 +147,16 @@ def test_a_version_is_superseded_after_a_restart_too() -> None:
 def test_a_version_is_known_by_any_slice(numbers: list[int]) -> None:
     """Those with their first slice only, the most, are not counted apart."""
     added = ledger_of(*(OLD[number] for number in numbers))
-    loaded = Ledger(make_policy("lru"), spare=0)
-    loaded.load([Loaded(OLD[number], 10, 0, 0.0) for number in numbers])
-    for ledger in (added, loaded):
+    again = Ledger(make_policy("lru"), spare=0)
+    again.load([loaded(OLD[number], 10, 0, 0.0) for number in numbers])
+    for ledger in (added, again):
         for left in range(len(numbers), 0, -1):
-            assert ledger.has_version("0d")
-            assert ledger.has_half("0d", 10, 20 * left)
-            assert not ledger.has_half("0d", 10, 20 * left + 1)
+            assert ledger.has_version("0d" * 16)
+            assert ledger.has_half("0d" * 16, 10, 20 * left)
+            assert not ledger.has_half("0d" * 16, 10, 20 * left + 1)
             ledger.remove(OLD[numbers[left - 1]], Removal.CORRUPT)
-        assert not ledger.has_version("0d")
-        assert ledger.emptied(most=10) == ["0d"]
+        assert not ledger.has_version("0d" * 16)
+        assert ledger.emptied(most=10) == ["0d" * 16]
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -165,7 +166,7 @@ def test_a_slice_takes_little_memory_in_all_books(most: int) -> None:
     def slices(count: int) -> Iterator[Loaded]:
         for number in range(count):
             version = f"{number // most * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
-            yield Loaded(SliceKey(version, number % most), 2**20, 1, number % 7 + 1.0)
+            yield loaded(SliceKey(version, number % most), 2**20, 1, number % 7 + 1.0)
 
     def held(count: int) -> int:
         tracemalloc.start()
@@ -182,9 +183,9 @@ def test_a_slice_takes_little_memory_in_all_books(most: int) -> None:
 
 def test_half_of_the_room_is_told_by_slices() -> None:
     ledger = ledger_of(*OLD)
-    assert ledger.has_half("0d", 10, 60)
-    assert not ledger.has_half("0d", 10, 61)
-    assert not ledger.has_half("ee", 10, 60)
+    assert ledger.has_half("0d" * 16, 10, 60)
+    assert not ledger.has_half("0d" * 16, 10, 61)
+    assert not ledger.has_half("ee" * 16, 10, 60)
 
 
 def test_what_the_policy_knows_is_passed_on() -> None:

@@ -10,7 +10,8 @@ from edgecache.core.lfuda import LfudaPolicy
 from edgecache.core.lru import LruPolicy
 from edgecache.core.model import SliceKey
 from edgecache.core.policy import Loaded, Policy
-from tests.core.policy_keys import key_of
+from edgecache.core.policy import key_of as key_of_name
+from tests.core.policy_keys import key_of, loaded
 
 MIB = 2**20
 NOW = 1_800_000_000.0
@@ -157,7 +158,7 @@ def test_a_restart_goes_on_with_the_ages() -> None:
         policy.add(key_of("cold", number), MIB, NOW)
     kept = [key_of("cold", number) for number in (47, 48, 49)]
     policy.access(kept[0], NOW + MINUTE)
-    saved = [Loaded(key, MIB, count(policy, key), priority(policy, key)) for key in kept]
+    saved = [loaded(key, MIB, count(policy, key), priority(policy, key)) for key in kept]
     again = of_mib(0)
     again.load(saved, policy.age)
     assert again.age == policy.age > 0
@@ -173,18 +174,20 @@ def test_a_pinned_slice_has_a_priority_as_others() -> None:
     policy.add(B, MIB, NOW)
     assert priority(policy, A) == priority(policy, B)
     again = of_mib(2)
-    again.load([Loaded(A, MIB, 1, priority(policy, A), pinned=True), Loaded(B, MIB, 9, 20.0)])
+    other = key_of("other", 0)
+    slices = [loaded(A, MIB, 1, priority(policy, A)), loaded(other, MIB, 9, 20.0)]
+    again.load(slices, pinned={A.version})
     assert priority(again, A) == priority(policy, A)
-    assert list(again.shrink(MIB)) == [B]
+    assert list(again.shrink(MIB)) == [other]
 
 
 def test_priorities_that_no_age_explains_have_their_bounds() -> None:
     """Rows that another hand wrote, or of before the age."""
-    policy = of_mib(0)
-    low, high, pinned = Loaded(A, MIB, 1, 1.0), Loaded(B, MIB, 1, 1e12), Loaded(C, MIB, 1, 1e12)
-    policy.load([high, pinned._replace(pinned=True), low], 5.0)
+    policy, last = of_mib(0), key_of("pinned", 0)
+    high, pinned = (loaded(key, MIB, 1, 1e12) for key in (B, last))
+    policy.load([high, pinned, loaded(A, MIB, 1, 1.0)], 5.0, {last.version})
     assert priority(policy, A) == 5.0
-    assert list(policy.shrink(0)) == [A, B, C]
+    assert list(policy.shrink(0)) == [A, B, last]
 
 
 def hit_ratios(policy: Policy) -> tuple[float, float]:
@@ -236,28 +239,28 @@ def test_a_huge_object_takes_no_more_than_its_size() -> None:
 def of_objects(slices: int) -> list[Loaded]:
     """Most objects have one slice, some many."""
     choose = Random(1)
-    loaded: list[Loaded] = []
-    while len(loaded) < slices:
+    found: list[Loaded] = []
+    while len(found) < slices:
         version = f"{choose.getrandbits(128):032x}"
         last = choose.choice([1, 1, 1, 1, 2, 3, 20]) - 1
         for number in range(last + 1):
             size = MIB if number < last else choose.randrange(30_000, MIB)
             count = choose.randrange(16)
-            loaded.append(Loaded(SliceKey(version, number), size, count, choose.random() * 16))
-    return loaded
+            found.append(loaded(SliceKey(version, number), size, count, choose.random() * 16))
+    return found
 
 
 def held(slices: int) -> int:
     """Bytes of a policy in use. What is not asked for often."""
-    loaded = of_objects(slices)
+    objects = of_objects(slices)
     tracemalloc.start()
     try:
         policy = LfudaPolicy(2**50)
-        policy.load(loaded)
+        policy.load(objects)
         for minute in range(4):
-            for one in loaded[minute:-1:8]:
-                policy.access(one.key, NOW + minute * MINUTE)
-            policy.access(loaded[-1].key, NOW + (minute + 10) * MINUTE)
+            for one in objects[minute:-1:8]:
+                policy.access(key_of_name(one[0]), NOW + minute * MINUTE)
+            policy.access(key_of_name(objects[-1][0]), NOW + (minute + 10) * MINUTE)
             policy.changed()
         return tracemalloc.get_traced_memory()[0]
     finally:

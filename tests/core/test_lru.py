@@ -4,8 +4,8 @@ import random
 
 from edgecache.core.lru import LruPolicy
 from edgecache.core.model import SliceKey
-from edgecache.core.policy import Loaded, Popularity
-from tests.core.policy_keys import key_of
+from edgecache.core.policy import Popularity
+from tests.core.policy_keys import key_of, loaded
 
 A, B, C = (key_of("v", number) for number in range(3))
 
@@ -25,7 +25,7 @@ def test_every_use_counts_and_the_last_one_is_the_priority() -> None:
 
 def test_after_a_restart_the_order_is_that_of_the_last_use() -> None:
     policy = LruPolicy(30)
-    policy.load([Loaded(A, 10, 9, 3.0), Loaded(B, 10, 1, 2.0), Loaded(C, 10, 0, 9.0)])
+    policy.load([loaded(A, 10, 9, 3.0), loaded(B, 10, 1, 2.0), loaded(C, 10, 0, 9.0)])
     assert list(policy.shrink(0)) == [C, B, A]
 
 

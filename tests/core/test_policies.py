@@ -4,8 +4,9 @@ import pytest
 
 from edgecache.core.model import SliceKey
 from edgecache.core.policies import POLICIES, make_policy
-from edgecache.core.policy import GOES_FIRST, Loaded, Policy
-from tests.core.policy_keys import key_of
+from edgecache.core.policy import GOES_FIRST, Policy, Taken, name_of
+from edgecache.core.policy import key_of as of_name
+from tests.core.policy_keys import key_of, loaded
 
 A, B, C, D, E = (key_of("v", number) for number in range(5))
 NOW = 1_800_000_000.0
@@ -129,15 +130,16 @@ def test_a_restart_keeps_the_order_and_the_counts(policy: Policy) -> None:
     assert saved == {key: policy.popularity(key) for key in (A, B, C)}
 
     again = type(policy)()
-    again.load(Loaded(key, 10, *saved[key]) for key in (B, A, C))
+    again.load(loaded(key, 10, *saved[key]) for key in (B, A, C))
     assert list(again.changed()) == []
     assert [again.popularity(key) for key in (A, B)] == [saved[A], saved[B]]
     assert list(again.shrink(20)) == list(policy.shrink(20)) == [C]
 
 
 def test_after_a_restart_what_is_unknown_counts_as_asked_for_once(policy: Policy) -> None:
-    policy.load([Loaded(A, 10, 0, 0.0), Loaded(B, 10, 0, 0.0), Loaded(C, 10, 0, 0.0, pinned=True)])
-    assert list(policy.shrink(0)) == [A, B, C]
+    pinned = key_of("pinned", 0)
+    policy.load([loaded(key, 10, 0, 0.0) for key in (A, pinned, B)], pinned={pinned.version})
+    assert list(policy.shrink(0)) == [A, B, pinned]
 
 
 def test_what_was_demoted_still_goes_first_after_a_restart(policy: Policy) -> None:
@@ -147,13 +149,29 @@ def test_what_was_demoted_still_goes_first_after_a_restart(policy: Policy) -> No
     saved = {key: (count, priority) for key, count, priority in policy.changed()}
     assert saved[C][1] == GOES_FIRST
     again = type(policy)()
-    again.load((Loaded(key, 10, *saved[key]) for key in (A, B, C)), policy.age)
+    again.load((loaded(key, 10, *saved[key]) for key in (A, B, C)), policy.age)
     again.access(C, NOW + 2 * MINUTE)
     assert list(again.shrink(0)) == [C, A, B]
 
 
+def test_a_restart_tells_of_later_slices_and_of_what_was_demoted(policy: Policy) -> None:
+    only, first = key_of("only", 0), key_of("demoted", 0)
+    later = key_of("later", 7)
+    slices = [loaded(key, 10, 1, 5.0) for key in (A, B, C, only, later)]
+    taken = policy.load([*slices, loaded(first, 10, 1, GOES_FIRST)], 5.0)
+    assert taken == Taken({A.version: 2, later.version: 1}, {first.version})
+    assert policy.load([]) == Taken({}, set())
+    assert (len(policy), policy.size) == (0, 0)
+
+
+def test_a_name_is_a_key_s() -> None:
+    key = key_of("v", 2**32 - 1)
+    assert len(name_of(key)) == 20
+    assert of_name(name_of(key)) == key
+
+
 def test_a_restart_may_find_more_than_fits(policy: Policy) -> None:
-    policy.load(Loaded(key, 10, 1, 5.0) for key in (A, B, C, D, E))
+    policy.load(loaded(key, 10, 1, 5.0) for key in (A, B, C, D, E))
     assert policy.size == 50
     assert policy.shrink(30) == {A: 10, B: 10}
 

@@ -1,12 +1,14 @@
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from edgecache.core.errors import StoreError
-from edgecache.core.policy import Loaded
+from edgecache.core.model import SliceKey
+from edgecache.core.policy import Loaded, key_of
 from edgecache.store import folder as module
 from edgecache.store.files import WrongSlice, slice_cost
 from edgecache.store.folder import CHANGE, Contents, FolderInUse, SliceFolder
@@ -35,12 +37,17 @@ def attached(folder: SliceFolder) -> Contents:
     return folder.attach()
 
 
-def slices_of(folder: SliceFolder) -> list[Loaded]:
-    """What is there to load."""
-    slices: list[Loaded] = []
+class Slice(NamedTuple):
+    key: SliceKey
+    size: int
 
-    def load(found: Iterable[Loaded], _age: float) -> int:
-        slices[:] = found
+
+def slices_of(folder: SliceFolder) -> list[Slice]:
+    """What is there to load."""
+    slices: list[Slice] = []
+
+    def load(found: Iterable[Loaded], _age: float, _pinned: Container[str]) -> int:
+        slices[:] = (Slice(key_of(name), size) for name, size, _, _ in found)
         return len(slices)
 
     folder.close()

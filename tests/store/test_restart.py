@@ -1,5 +1,6 @@
 """What a store finds when it starts, and what it leaves when it closes."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,8 @@ async def test_stored_responses_without_slices_stay_few_over_restarts(
     store = await restarted(store, make)
     for meta in metas[spare:]:
         assert await store.save_meta(meta)
+    behind = {"store-learn", "store-forget"}
+    await until(lambda: behind.isdisjoint(task.get_name() for task in asyncio.all_tasks()))
     kept = [await store.load_meta(meta.key) for meta in metas]
     assert sum(meta is not None for meta in kept) == spare
     await store.close()

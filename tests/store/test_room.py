@@ -161,22 +161,28 @@ async def test_it_looks_by_itself(
     await store.close()
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["loop in time", "loop late"])
 async def test_writes_under_way_count_once(
-    make: Make, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+    make: Make, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    """A look between them sees those that are written, and knows of the others."""
+    """A look between them sees those that are written, and knows of the others; also where the
+    loop hears of it when all are."""
     store = await filled(make, slices=0)
     looks: list[int] = []
     look = store._room.look
 
-    def noted(slices: int, spare: int) -> None:
-        look(slices, spare)
+    def noted(slices: int, spare: int, footprint: int) -> None:
+        look(slices, spare, footprint)
         looks.append(store.limit - store.pressure)
 
     monkeypatch.setattr(store._room, "look", noted)
     puts = [put(store, CLIP, number) for number in range(20)]
     mixed = [call for one in puts for call in (one, store._upkeep.look())]
-    await asyncio.gather(*mixed)
+    going = asyncio.gather(*mixed)
+    await asyncio.sleep(0)  # all are asked for
+    if late:
+        store._writer._thread.submit(int).result()  # the loop stands still until they are done
+    await going
     most = DISK - MIN_FREE
     assert len(looks) == 20
     assert all(most - 2**17 <= look <= most + 2**17 for look in looks)
