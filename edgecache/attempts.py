@@ -15,6 +15,7 @@ from edgecache.core.breaker import Breaker, BreakerState
 from edgecache.core.errors import (
     EdgecacheError,
     NotAsked,
+    Stopped,
     Unwanted,
     UpstreamBusy,
     UpstreamDenied,
@@ -274,6 +275,8 @@ class Attempts:
             self._metrics.origin_hedges.labels(str(won).lower()).inc()
             if won:  # how late the first would have been nobody knows: so late at least
                 self._hedging.took(self._clock() - began)
+        if winner.cancelled():  # by `close`: who waits was not
+            raise Stopped
         outcome = winner.result()
         if isinstance(outcome, Unwanted) and request.is_wanted():  # by who came since
             return await self._attempt(request, reason)

@@ -22,7 +22,7 @@ from yarl import URL
 from edgecache.config import Origin
 from edgecache.config_fetch import Fetch
 from edgecache.config_quirks import Quirks
-from edgecache.core.errors import EdgecacheError, UpstreamError, UpstreamTimeout
+from edgecache.core.errors import EdgecacheError, Stopped, UpstreamError, UpstreamTimeout
 from edgecache.core.model import ObjectKey
 from edgecache.core.ranges import RangeSpec, SuffixRange
 from edgecache.core.reply import (
@@ -243,7 +243,7 @@ class S3Upstream:
 
     async def _request(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         if self._session.closed:  # aiohttp's own error for it is one of a bug
-            raise UpstreamError("the origin is not asked any more: the server ended, or its config")
+            raise Stopped
         return await self._session.get(url, headers=headers, allow_redirects=False)
 
     async def _read_head(

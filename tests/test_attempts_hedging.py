@@ -9,6 +9,7 @@ from edgecache.attempts import Answer
 from edgecache.core.errors import (
     EdgecacheError,
     NotFound,
+    Stopped,
     UpstreamDenied,
     UpstreamError,
     UpstreamTimeout,
@@ -185,4 +186,15 @@ async def test_hedges_are_a_share_of_all_requests() -> None:
                 asking.result().body.close()
     won, lost = hedges(bench)
     assert count * 0.1 <= won + lost <= (count + LEAST) * 0.1
+    await ended(bench)
+
+
+async def test_one_whose_attempts_are_stopped_by_the_end_of_the_server_fails_as_an_answer() -> None:
+    """It was not cancelled itself: who waits for it is to be told, not dropped."""
+    bench = await hedging(Held(), Held())
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(bench.failure())
+        await bench.arrived(2)
+        await bench.attempts.close()
+    assert isinstance(asking.result(), Stopped)
     await ended(bench)

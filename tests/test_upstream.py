@@ -14,6 +14,7 @@ from edgecache.core.errors import (
     EdgecacheError,
     NotFound,
     RangeNotSatisfiable,
+    Stopped,
     UpstreamBusy,
     UpstreamDenied,
     UpstreamError,
@@ -319,7 +320,7 @@ async def test_a_connection_that_is_not_accepted_is_a_timeout(runpod: RunPodOrig
             one.close()
 
 
-async def test_once_it_is_closed_it_fails_as_an_origin_does(
+async def test_once_it_is_closed_it_asks_no_more_and_does_not_blame_the_origin(
     upstream: S3Upstream, runpod: RunPodOrigin
 ) -> None:
     """Whoever still asks: under a config that was replaced long ago, say."""
@@ -330,7 +331,7 @@ async def test_once_it_is_closed_it_fails_as_an_origin_does(
         await upstream.close()
     gate.release()
     assert type(asking.result()) is UpstreamError
-    assert type(await failure_of(upstream)) is UpstreamError
+    assert type(await failure_of(upstream)) is Stopped
     assert len(runpod.requests) == 1
 
 

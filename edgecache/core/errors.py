@@ -109,6 +109,14 @@ class Unwanted(NotAsked):
         super().__init__("nobody waits for it any more", detail="unwanted", retry_after=1)
 
 
+class Stopped(NotAsked):
+    """The server ends, or has another config by now."""
+
+    def __init__(self) -> None:
+        message = "the origin is not asked any more: the server ends, or has a new config"
+        super().__init__(message, detail="stopped", retry_after=1)
+
+
 class VersionChanged(UpstreamError):
     """The object was replaced while it was read. Before the headers: plan again. After: cut."""
 
