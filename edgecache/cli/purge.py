@@ -51,23 +51,32 @@ def purge(
         typer.confirm("Purge everything?", abort=True)
     with complaining():
         answer = admin_client(config).post("/api/purge", asked)
-    typer.echo(json.dumps(answer) if as_json else told(answer, soft=soft))
+    typer.echo(json.dumps(answer) if as_json else told(answer, asked))
 
 
 def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def told(answer: dict[str, Any], *, soft: bool) -> str:
+def told(answer: dict[str, Any], asked: dict[str, Any]) -> str:
     if would := answer.get("would_purge"):
         keys = [f"  {key}" for key in would["keys"]]
         more = would["objects"] - len(keys)
         if more > 0:
             keys.append(f"  and {more} more")
-        objects = f"{would['objects']} objects, {would['bytes']} bytes stored"
+        objects = f"{counted(would['objects'])}, {would['bytes']} bytes stored"
         return "\n".join([f"would purge {objects}", *keys])
+    soft = asked["soft"]
     how = "purged softly" if soft else "purged"
     what = answer.get("purged")
     if isinstance(what, int):
-        return f"{how}: {what} object{'' if what == 1 else 's'}"
-    return f"{how}: {what}; what is left of it on disk is removed behind"
+        return f"{how}: {counted(what)}"
+    kind = next(kind for kind in ("prefix", "tag", "all", "key") if kind in asked)
+    what = "everything" if kind == "all" else f"{kind} {asked[kind]}"
+    if "origin" in asked:
+        what += f" of {asked['origin']}"
+    return f"{how}: {what}" + ("" if soft else "; what is left of it on disk is removed behind")
+
+
+def counted(objects: int) -> str:
+    return f"{objects} object{'' if objects == 1 else 's'}"

@@ -75,10 +75,14 @@ def test_one_thing_is_to_be_said(client: Client, options: list[str]) -> None:
     [
         ({"purged": 1}, "purged: 1 object\n"),
         ({"purged": 0}, "purged: 0 objects\n"),
-        ({"purged": "tag"}, "purged: tag; what is left of it on disk is removed behind\n"),
+        ({"purged": "tag"}, "purged: tag x; what is left of it on disk is removed behind\n"),
         (
             {"would_purge": {"objects": 3, "bytes": 70, "keys": ["a", "b"]}},
             "would purge 3 objects, 70 bytes stored\n  a\n  b\n  and 1 more\n",
+        ),
+        (
+            {"would_purge": {"objects": 1, "bytes": 70, "keys": ["a"]}},
+            "would purge 1 object, 70 bytes stored\n  a\n",
         ),
         (
             {"would_purge": {"objects": 0, "bytes": 0, "keys": []}},
@@ -95,6 +99,9 @@ def test_it_says_what_became_of_it(client: Client, answer: dict[str, Any], said:
 
 def test_softly_is_said(client: Client) -> None:
     assert run(app, ["purge", "--key", "x", "--soft"]).output == "purged softly: 1 object\n"
+    client.answer = {"purged": "all"}
+    printed = run(app, ["purge", "--all", "--soft", "--yes", "--origin", "a"]).output
+    assert printed == "purged softly: everything of a\n", "nothing is removed"
 
 
 def test_a_refusal_ends_it_with_1(client: Client) -> None:
