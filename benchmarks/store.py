@@ -175,7 +175,8 @@ def opening_rows(found: list[list[Openings]]) -> Iterator[list[str]]:
 def paced_rows(found: dict[str, list[Paced]]) -> Iterator[list[str]]:
     for kind, many in found.items():
         waits = " ".join(middle(many, part, ".2f") for part in ("p50", "p99", "late"))
-        yield [f"hits, {kind} beside: ms, p50 p99 late", waits, ""]
+        stolen = middle(many, "stolen", ".1f")
+        yield [f"hits, {kind} beside: ms, p50 p99 late; % CPU stolen", f"{waits}; {stolen}", ""]
         if kind != NOTHING:
             yield [f"{kind}: MB/s written", middle(many, "written", ".0f"), ""]
     for above, below in ((STORE, NOTHING), (PLAIN, NOTHING), (STORE, PLAIN)):
