@@ -161,7 +161,7 @@ async def test_an_origin_that_fails_midway_is_seen_by_the_client(
     serve: Serve, action: Cut | Stall
 ) -> None:
     """As with `retries` of others, once they are used up: see test_origin_resumes.py."""
-    fetching = {"stall_timeout": 0.2, "retries": 0}
+    fetching = {"stall_timeout": 1, "retries": 0}
     async with serve(fetch=fetching) as site, site.connect() as wire:
         put(site)
         await site.head(PATH)

@@ -259,7 +259,7 @@ async def test_hung_requests_leave_connections_for_others(site: Site, count: int
 
 async def test_more_hung_requests_than_connections_end_in_time(serve: Serve) -> None:
     async with serve(
-        log={"access": "off"}, fetch={"connections": 2, "first_byte_timeout": 0.2}
+        log={"access": "off"}, fetch={"connections": 2, "first_byte_timeout": 1}
     ) as site:
         data = put(site, 2)
         fault = site.origin.fault(Stall(), key="outputs/hung/", times=None)
@@ -272,7 +272,7 @@ async def test_more_hung_requests_than_connections_end_in_time(serve: Serve) -> 
 
 async def test_an_origin_that_thinks_for_minutes_is_not_stampeded(serve: Serve) -> None:
     """U41: the MD5 of a new file. One request for all who wait, and for all who come again."""
-    async with serve(log={"access": "off"}, fetch={"first_byte_timeout": 0.3}) as site:
+    async with serve(log={"access": "off"}, fetch={"first_byte_timeout": 1}) as site:
         data = put(site, 2)
         site.origin.fault(Stall(), times=2)
         for _ in range(2):
