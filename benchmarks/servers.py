@@ -190,6 +190,8 @@ def started(
     What it says is shown if it says more than that it runs: warnings and errors.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("EDGECACHE_")}
+    # What pip installs is compiled; a checkout is at its first start, if Python may keep that.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         process = subprocess.Popen(
             command, cwd=HERE.parent, env=inherited | (settings or {}), stdout=said, stderr=said
