@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ from edgecache.store.verified import Verified
 BLOCK = 4096
 # What a slice takes in the folder that lists it, beside its blocks.
 ENTRY = 64
+# Rows that are looked at with one call.
+TOGETHER = 1000
 
 TREE = re.compile(r"v[0-9]+-[0-9]+")
 SLICE = r"([0-9a-f]{2})/(\1[0-9a-f]{30})-(0|[1-9][0-9]{0,8})"  # numbers that fit into 32 bits
@@ -81,6 +84,7 @@ class SliceFiles:
         self._slice_size = slice_size
         self._tree = f"v{FORMAT}-{slice_size}"
         self._own = re.compile(f"{self._tree}/{SLICE}")
+        self._all_own = re.compile(rf"(?:{self._tree}/{SLICE}\n)+")
         self._start = len(f"{self._tree}/ab/")  # of the version in a name
         self._writing = f"{self._path}/writing"
 
@@ -125,16 +129,25 @@ class SliceFiles:
         self, rows: Iterable[tuple[str, int, int, float]], others: list[str]
     ) -> Iterator[Loaded]:
         """Of names with the lengths of their files, counts and priorities: the slices; `others`
-        gets the names of none. A million of them before anything is served: so no calls but into
-        C, and none of them is kept here."""
-        start, stop, is_own = self._start, self._start + 32, self._own.fullmatch
-        version_of = bytes.fromhex
-        for name, length, count, priority in rows:
-            if is_own(name):
-                packed = version_of(name[start:stop]) + int(name[stop + 1 :]).to_bytes(4, "big")
-                yield packed, -(-length // BLOCK) * BLOCK + ENTRY, count, priority
-            else:
-                others.append(name)
+        gets the names of none. A million of them before anything is served: so they are looked at
+        together, with few calls but into C, and none of them is kept here."""
+        start, stop, rows = self._start, self._start + 32, iter(rows)
+        while some := list(islice(rows, TOGETHER)):
+            if not self._are_own(some):
+                others += [row[0] for row in some if not self._own.fullmatch(row[0])]
+                some = [row for row in some if self._own.fullmatch(row[0])]
+            digits = "".join([f"{row[0][start:stop]}{int(row[0][stop + 1 :]):08x}" for row in some])
+            packed = bytes.fromhex(digits)
+            for at, (_, length, count, priority) in zip(
+                range(0, len(packed), 20), some, strict=True
+            ):
+                cost = -(-length // BLOCK) * BLOCK + ENTRY
+                yield packed[at : at + 20], cost, count, priority
+
+    def _are_own(self, rows: list[tuple[str, int, int, float]]) -> bool:
+        """Whether all names are those of slices."""
+        lines = "\n".join([*(row[0] for row in rows), ""])
+        return lines.count("\n") == len(rows) and bool(self._all_own.fullmatch(lines))
 
     def length(self, meta: ObjectMeta, data: Buffer) -> int:
         """How long the file of a slice with that data is."""

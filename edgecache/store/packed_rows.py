@@ -22,7 +22,8 @@ from edgecache.store.index_rows import SELECT_SLICES
 # Rows, with those of stored responses. Of fewer the time to start a process is too much.
 MANY = 400_000
 RECORD = struct.Struct("=20sIId")  # as `Loaded`
-BLOCK = 2000  # records
+BLOCK = 500  # records
+PIPE = 2**20  # bytes, what anybody may have: neither process waits for the other's pauses
 # -P: what lies in the working directory is not imported.
 COMMAND = (sys.executable, "-P", "-m", __name__)
 
@@ -42,7 +43,7 @@ def packed_slices(
     null = subprocess.DEVNULL
     try:
         with subprocess.Popen(  # noqa: S603  # this very program
-            whole, stdin=null, stdout=subprocess.PIPE, stderr=null
+            whole, stdin=null, stdout=subprocess.PIPE, stderr=null, pipesize=PIPE
         ) as process:
             while process.stdout and (block := process.stdout.read(BLOCK * RECORD.size)):
                 yield from RECORD.iter_unpack(block)

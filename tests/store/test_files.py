@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgecache.core.model import Removal, SliceKey
+from edgecache.core.policy import name_of
+from edgecache.store import files as module
 from edgecache.store.at_once import Later
 from edgecache.store.files import BLOCK, SliceFiles, WrongSlice, names, slice_cost, write_all
 from edgecache.store.slice_format import PART, checksum, parts
@@ -322,6 +324,37 @@ def test_all_slices_are_found_and_nothing_else(files: SliceFiles) -> None:
         files.name(CLIP.key(1)): cost,
         older.name(CLIP.key(0)): cost,
     }
+
+
+NO_SLICES = [
+    f"v2-{SIZE}/ab/{'ab' * 16}-1\n",
+    f"v2-{SIZE}/ab/{'ab' * 16}-1\nv2-{SIZE}/ab/{'ab' * 16}-2",
+    f"v2-{SIZE}/ab/{'ac' * 16}-1",
+    f"v2-{SIZE}/ab/{'ab' * 16}-01",
+    f"v2-{SIZE}/ab/{'ab' * 16}-1234567890",
+    f"v2-{SIZE}/ab/{'AB' * 16}-1",
+    f"v2-{2 * SIZE}/ab/{'ab' * 16}-1",
+    "\n",
+    "",
+]
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("name", [*NO_SLICES, None])
+def test_rows_are_looked_at_together_and_told_one_by_one(
+    files: SliceFiles, monkeypatch: pytest.MonkeyPatch, name: str | None, place: int
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER", 3)
+    keys = [SliceKey(f"{number:x}b" * 16, number * 10**8) for number in range(5)]
+    rows = [(files.name(key), BLOCK * number, number, 0.5) for number, key in enumerate(keys)]
+    if name is not None:
+        rows.insert(place, (name, 1, 2, 3.0))
+    others: list[str] = []
+    found = list(files.slices(rows, others))
+    assert found == [
+        (name_of(key), slice_cost(BLOCK * number), number, 0.5) for number, key in enumerate(keys)
+    ]
+    assert others == ([] if name is None else [name])
 
 
 def test_what_is_gone_can_be_unlinked(files: SliceFiles) -> None:
