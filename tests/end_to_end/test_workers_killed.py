@@ -120,8 +120,9 @@ def test_a_worker_that_is_killed_takes_only_its_own_connections_along(
                 assert set(cut) <= set(hit)
         server.idle()
         counted = [server.total("edgecache_http_requests_total", route=route) for route in ROUTES]
+        # The last answer of a killed worker may be whole, but not counted: that comes after it.
         for seen, cut_off, there in zip(loading.whole, loading.cut, counted, strict=True):
-            assert seen <= there <= seen + cut_off
+            assert seen - cut_off <= there <= seen + cut_off
         assert sum(loading.cut) > 0
         check_folder(server, tmp_path)
         for line in server.stdout:
